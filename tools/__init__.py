@@ -1,0 +1,3 @@
+# SPDX-FileCopyrightText: 2026 hackspace.infra contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Helpers of the house: what the Makefile calls. Imports nothing of plugins or lab."""

@@ -1,0 +1,238 @@
+# SPDX-FileCopyrightText: 2026 hackspace.infra contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The demonstration: real servers are set up, restarted, unsealed by three holders, and found as they should be.
+
+Talks to the lab by its command line only, and to OpenBao by the playbooks that people type.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import typing as t
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+LOGS = ROOT / "tests" / "output" / "demo"
+HOLDERS = ("ada", "bo", "cleo")
+
+
+class Failed(Exception):
+    """A step did not do what it should; the text says what to look at."""
+
+
+class Demo:
+    """The steps, and what they found."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.state = ROOT / "lab" / ".state" / name
+        self.inventory = f"lab/.state/{name}/inventory"
+        self.begin = time.monotonic()
+        self.times: list[tuple[str, float]] = []
+
+    # -- doing things ------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def step(self, text: str) -> t.Iterator[None]:
+        """Show what is done and how long it took."""
+        started = time.monotonic()
+        print(f"\n{len(self.times) + 1}. {text}", flush=True)
+        yield
+        self.times.append((text, time.monotonic() - started))
+
+    def lab(self, *arguments: str) -> str:
+        """Run the lab's command line; its lines are shown as they come."""
+        command = [sys.executable, "-m", "lab", "--name", self.name, *arguments]
+        child = subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        lines = []
+        try:
+            for line in t.cast("t.IO[str]", child.stdout):
+                lines.append(line)
+                if not re.match(r"\S+: (ready|runs already)", line):
+                    print(f"   {line.rstrip()}", flush=True)
+            code = child.wait()
+        except KeyboardInterrupt:
+            child.send_signal(signal.SIGTERM)
+            child.wait(60)
+            raise
+        if code:
+            raise Failed(f"'python -m lab {' '.join(arguments)}' ended with {code}")
+        return "".join(lines)
+
+    def play(self, playbook: str, *, fails: bool = False) -> str:
+        """Run a playbook as a person would; the whole output goes to a file. Returns it.
+
+        :param fails: it is to end with an error (a check that finds something), and with nothing else.
+        """
+        log = LOGS / f"{len(self.times) + 1}-{playbook}.log"
+        program = str(Path(sys.executable).parent / "ansible-playbook")
+        command = [program, "-i", self.inventory, f"playbooks/{playbook}.yml"]
+        shown = " ".join(["ansible-playbook", *command[3:]]).replace(f"{ROOT}/", "")
+        print(f"   $ {shown}", flush=True)
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(("ANSIBLE_", "VAULT_", "BAO_"))}
+        environment["ANSIBLE_NOCOLOR"] = "1"
+        with log.open("w", encoding="utf-8") as stream:
+            done = subprocess.run(
+                command,
+                cwd=ROOT,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                check=False,
+            )
+        text = log.read_text(encoding="utf-8")
+        if bool(done.returncode) != fails:
+            errors = [line for line in text.splitlines() if "ERROR" in line or "fatal:" in line][:6]
+            where = log.relative_to(ROOT)
+            raise Failed("\n".join([f"{playbook}.yml ended with {done.returncode}; all of it: {where}", *errors]))
+        return text
+
+    # -- looking at things -------------------------------------------------------------------------------------------
+
+    def states(self) -> dict[str, str]:
+        """Return what the lab says about each OpenBao node (its own look at the servers, not the collection's)."""
+        done = subprocess.run(
+            [sys.executable, "-m", "lab", "--name", self.name, "status", "--json"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return {row["name"]: str(row["detail"]) for row in json.loads(done.stdout) if row["component"] == "openbao"}
+
+    def expect(self, condition: object, text: str) -> None:
+        """Say what was found, or fail."""
+        if not condition:
+            raise Failed(f"expected: {text}")
+        print(f"   -> {text}", flush=True)
+
+
+def changed(output: str) -> int:
+    """Return how many tasks a run changed, from its recap.
+
+    :raises Failed: when there is no recap.
+    """
+    found = re.findall(r"changed=(\d+)", output)
+    if not found:
+        raise Failed("the run has no recap")
+    return sum(int(number) for number in found)
+
+
+def sealed(states: t.Mapping[str, str]) -> list[str]:
+    """Return the nodes that are sealed."""
+    return sorted(name for name, detail in states.items() if re.search(r"\bsealed\b", detail))
+
+
+def describe_site(state: Path) -> None:
+    """Complete the lab's inventory as an operator would: a new site, its administrators' login, where shares land."""
+    folder = state / "inventory" / "group_vars" / "all"
+    shares = state / "shares"
+    shutil.rmtree(shares, ignore_errors=True)
+    shares.mkdir(mode=0o700)
+    password = state / "platform-admin.password"
+    password.unlink(missing_ok=True)
+    with os.fdopen(os.open(password, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as stream:
+        stream.write(secrets.token_urlsafe(24))
+    site = yaml.safe_load((folder / "platform.yml").read_text(encoding="utf-8"))["platform_openbao"]
+    site |= {
+        "initialise": True,
+        "shares_dir": str(shares),
+        "login": {"auth_method": "userpass", "username": "platform-admin", "password_file": str(password)},
+    }
+    sources = [
+        {
+            "name": holder,
+            "age_file": str(shares / f"{holder}.age"),
+            "age_identity_file": str(state / "holders" / holder / "age-identity.txt"),
+        }
+        for holder in HOLDERS
+    ]
+    text = json.dumps({"platform_openbao": site, "openbao_unseal_sources": sources}, indent=2)
+    (folder / "site.yml").write_text(text + "\n", encoding="utf-8")
+
+
+def run(demo: Demo) -> None:
+    """All steps.
+
+    :raises Failed: at the first that does not do what it should.
+    """
+    LOGS.mkdir(parents=True, exist_ok=True)
+    with demo.step("Two clusters; three OpenBao servers on raft with TLS, nobody has initialised them"):
+        if (demo.state / "lab.json").is_file():
+            demo.lab("up")
+            demo.lab("reset")
+        else:
+            demo.lab("up")
+        describe_site(demo.state)
+    with demo.step("Set up: unseal shares encrypted to five holders, administrators' login, configuration"):
+        first = changed(demo.play("site"))
+        demo.expect(first > 0 and not sealed(demo.states()), f"{first} tasks changed something; all nodes unsealed")
+    with demo.step("A power cut: all three servers restart"):
+        demo.lab("restart", "--kill", "openbao")
+        down = sealed(demo.states())
+        demo.expect(len(down) == 3, f"three sealed nodes: {', '.join(down)}")
+    with demo.step("Look, without writing anything"):
+        report = demo.play("check", fails=True)
+        named = [node for node in down if re.search(rf"{node}.*sealed", report)]
+        demo.expect(named == down, f"the check fails and names {', '.join(named)} as sealed")
+    with demo.step(f"Three of five holders send their shares: {', '.join(HOLDERS)}"):
+        demo.play("unseal")
+        demo.expect(not sealed(demo.states()), "all three nodes unsealed, one of them active")
+    with demo.step("Set up again: there is nothing to do"):
+        again = changed(demo.play("site"))
+        demo.expect(again == 0, "changed=0")
+
+
+def summary(demo: Demo) -> str:
+    """Return the closing words."""
+    lines = ["", "What happened", "-------------"]
+    lines += [f"{seconds:6.1f} s  {text}" for text, seconds in demo.times]
+    lines += [
+        f"{time.monotonic() - demo.begin:6.1f} s  in all",
+        "",
+        f"The servers still run. Try:   .venv/bin/ansible-playbook -i {demo.inventory} playbooks/check.yml",
+        "Stop them and forget all:     make demo-down",
+        "What each run printed:        tests/output/demo/",
+    ]
+    return "\n".join(lines)
+
+
+def main(arguments: t.Sequence[str] | None = None) -> int:
+    """Run the demonstration; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="tools/demo", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--down", action="store_true", help="stop the demo's servers and forget their state")
+    parser.add_argument("--name", default="default", help="name of the lab")
+    options = parser.parse_args(arguments)
+    demo = Demo(options.name)
+    try:
+        if options.down:
+            demo.lab("down", "--wipe")
+            return 0
+        run(demo)
+    except Failed as problem:
+        print(f"\nThe demo stopped: {problem}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nInterrupted. 'make demo' starts again, 'make demo-down' stops the servers.", file=sys.stderr)
+        return 130
+    print(summary(demo))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

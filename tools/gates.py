@@ -1,0 +1,396 @@
+# SPDX-FileCopyrightText: 2026 hackspace.infra contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs every gate in order, shows how far it is, and ends with a summary."""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import dataclasses
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import typing as t
+from pathlib import Path
+
+from tools.environments import Environment, others, this
+
+ROOT = Path(__file__).resolve().parent.parent
+OUTPUT = ROOT / "tests" / "output"
+COLLECTION = ".collections/ansible_collections/hackspace/infra"
+#: What a test runner prints last; CI reads these lines, so they are shown as they are.
+CLOSING = re.compile(r"\b\d+ (passed|failed|errors?)\b.* in [\d.]+ ?m?s|^(\w+: )?\d+ passed, \d+ failed$|no tests ran")
+TICK = 30.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Gate:
+    """One thing that must hold.
+
+    :ivar name: what people type after ``--only``.
+    :ivar proves: one clause, shown in the list.
+    :ivar commands: argument lists, run one after the other until one fails.
+    :ivar group: ``static`` gates share the cores, ``server`` gates wait for the lab's programs and run alone, ``long``
+        ones run only when asked for.
+    :ivar needs: paths without which the gate fails, as it would have nothing to run.
+    """
+
+    name: str
+    proves: str
+    commands: tuple[tuple[str, ...], ...]
+    group: t.Literal["static", "server", "long"] = "static"
+    needs: tuple[str, ...] = ()
+    environment: Environment | None = None
+
+
+@dataclasses.dataclass
+class Outcome:
+    """How a gate ended."""
+
+    gate: Gate
+    passed: bool
+    seconds: float
+    closing: list[str]
+
+
+def gates(environments: t.Sequence[Environment] = ()) -> list[Gate]:
+    """Return all gates, in order. *environments* are further Pythons in which some of them run again."""
+    python = sys.executable
+    pytest = (python, "-m", "pytest", "-q")
+
+    def program(name: str) -> str:
+        return str(Path(python).parent / name)
+
+    found = [
+        Gate("reuse", "every file has a licence and an owner", ((program("reuse"), "lint", "--lines"),)),
+        Gate(
+            "ruff",
+            "Python style and likely mistakes",
+            ((program("ruff"), "check", "."), (program("ruff"), "format", "--check", ".")),
+        ),
+        Gate(
+            "mypy",
+            "types, strict",
+            ((program("mypy"), f"{COLLECTION}/plugins", "lab", "tests", "tools"),),
+        ),
+        Gate("yamllint", "YAML style", ((program("yamllint"), "--strict", "."),)),
+        Gate(
+            "ansible-lint",
+            "profile production, no skips",
+            ((program("ansible-lint"), "--offline", "--profile", "production", "--nocolor"),),
+        ),
+        Gate("changelog", "fragments and config", ((program("antsibull-changelog"), "lint"),)),
+        Gate(
+            "unit",
+            "planning, models, structure of the house, and one error for each broken input",
+            ((*pytest, "tests/unit", "tests/invalid"),),
+            needs=("tests/unit", "tests/invalid"),
+        ),
+        Gate("docs", "documentation of plugins and links of pages", ((python, "-m", "tools.docs", "check"),)),
+        Gate("sanity", "ansible-test sanity, no ignores", ((python, "-m", "tools.sanity"),)),
+        Gate(
+            "package",
+            "the built artifact works when installed elsewhere",
+            ((*pytest, "tests/package"),),
+            needs=("tests/package",),
+        ),
+    ]
+    for other in environments:
+        run = str(other.python)
+        found.append(
+            Gate(
+                f"unit-{other.name}",
+                f"unit, invalid and package on {other.describe()}",
+                ((run, "-m", "pytest", "-q", "tests/unit", "tests/invalid", "tests/package"),),
+                environment=other,
+            )
+        )
+        found.append(
+            Gate(
+                f"sanity-{other.name}",
+                f"ansible-test sanity on {other.describe()}",
+                ((run, "-m", "tools.sanity"),),
+                environment=other,
+            )
+        )
+    found += [
+        Gate(
+            "integration",
+            "modules, roles and playbooks on real servers, faults included",
+            ((*pytest, "tests/lab", "tests/integration"),),
+            "server",
+            needs=("tests/lab", "tests/integration"),
+        ),
+        Gate("molecule", "each role: twice, in check mode, verified", ((python, "-m", "tools.scenarios"),), "server"),
+        Gate(
+            "secrets",
+            "no secret in anything printed or written",
+            ((*pytest, "tests/secrets"),),
+            "server",
+            needs=("tests/secrets",),
+        ),
+        Gate(
+            "requests",
+            "requests that servers saw, against budgets",
+            ((*pytest, "tests/requests"),),
+            "server",
+            needs=("tests/requests",),
+        ),
+        Gate("long", "kill matrices and large lists", ((*pytest, "tests/long"),), "long", needs=("tests/long",)),
+    ]
+    return found
+
+
+def clean_environment() -> dict[str, str]:
+    """Return the environment for gates: this Python first in PATH, nothing of the caller's Ansible or Vault."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("ANSIBLE_", "VAULT_", "BAO_", "MOLECULE_"))}
+    kept["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', os.defpath)}"
+    kept["PYTHONUNBUFFERED"] = "1"
+    kept["NO_COLOR"] = "1"
+    kept["ANSIBLE_NOCOLOR"] = "1"
+    for name in ("CLICOLOR_FORCE", "FORCE_COLOR", "PY_COLORS", "KUBECONFIG"):
+        kept.pop(name, None)
+    kept.setdefault("LC_ALL", "C.UTF-8")
+    return kept
+
+
+class Runner:
+    """Runs gates; remembers what it started, so that an interruption leaves nothing behind."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._started: set[subprocess.Popen[bytes]] = set()
+        self.stopped = threading.Event()
+        self.builds: subprocess.Popen[bytes] | None = None
+        self.build_log = OUTPUT / "build.log"
+
+    def say(self, text: str) -> None:
+        with self._lock:
+            print(text, flush=True)
+
+    # -- the lab's programs ------------------------------------------------------------------------------------------
+
+    def start_builds(self) -> None:
+        """Build the lab's programs in the background, at low priority, while the static gates run."""
+        with self.build_log.open("wb") as log:
+            self.builds = subprocess.Popen(
+                ["nice", "-n", "10", sys.executable, "-m", "lab", "build"],
+                cwd=ROOT,
+                env=clean_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def build_line(self) -> str:
+        """Return the last thing the build said, while it runs."""
+        if self.builds is None or self.builds.poll() is not None:
+            return ""
+        lines = self.build_log.read_text(errors="replace").splitlines()
+        return lines[-1] if lines else ""
+
+    def wait_for_builds(self) -> bool:
+        """Wait for the lab's programs, showing progress; tell whether they are there."""
+        if self.builds is None:
+            return True
+        begin = shown = time.monotonic()
+        while self.builds.poll() is None:
+            if self.stopped.wait(0.5):
+                return False
+            if time.monotonic() - shown >= TICK:
+                shown = time.monotonic()
+                self.say(f"  builds: {self.build_line()}")
+        waited = time.monotonic() - begin
+        if self.builds.returncode:
+            tail = self.build_log.read_text(errors="replace").splitlines()[-30:]
+            self.say("FAILED  builds of the lab's programs:\n    " + "\n    ".join(tail))
+            return False
+        self.say(f"ok      builds of the lab's programs (waited {waited:.0f} s)")
+        return True
+
+    # -- gates -------------------------------------------------------------------------------------------------------
+
+    def run(self, gate: Gate) -> Outcome:
+        """Run one gate; its whole output goes to a file."""
+        begin = time.monotonic()
+        missing = [path for path in gate.needs if not any((ROOT / path).rglob("test_*.py"))]
+        if missing:
+            outcome = Outcome(gate, False, 0.0, [f"nothing to run: no tests in {', '.join(missing)}"])
+            self._show(outcome, [])
+            return outcome
+        log = OUTPUT / f"{gate.name}.log"
+        code = 0
+        with log.open("wb") as stream:
+            for command in gate.commands:
+                code = self._command(gate, command, stream, begin)
+                if code or self.stopped.is_set():
+                    break
+        lines = [line.rstrip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+        closing = [line for line in lines if CLOSING.search(line)][-1:] or lines[-1:]
+        outcome = Outcome(gate, code == 0 and not self.stopped.is_set(), time.monotonic() - begin, closing)
+        self._show(outcome, lines)
+        return outcome
+
+    def _command(self, gate: Gate, command: tuple[str, ...], stream: t.IO[bytes], begin: float) -> int:
+        environment = clean_environment()
+        if gate.environment:
+            environment["PATH"] = f"{gate.environment.python.parent}{os.pathsep}{environment['PATH']}"
+        child = subprocess.Popen(
+            list(command),
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        with self._lock:
+            self._started.add(child)
+        shown = time.monotonic()
+        try:
+            while child.poll() is None:
+                if self.stopped.wait(0.1):
+                    break
+                if time.monotonic() - shown >= TICK:
+                    shown = time.monotonic()
+                    build = self.build_line()
+                    self.say(f"  {gate.name}: {shown - begin:.0f} s" + (f"   | builds: {build}" if build else ""))
+        finally:
+            if child.poll() is None:
+                os.killpg(child.pid, signal.SIGTERM)
+                try:
+                    child.wait(30)
+                except subprocess.TimeoutExpired:
+                    os.killpg(child.pid, signal.SIGKILL)
+                    child.wait()
+            with self._lock:
+                self._started.discard(child)
+        return child.returncode
+
+    def _show(self, outcome: Outcome, lines: list[str]) -> None:
+        gate = outcome.gate
+        word = "ok    " if outcome.passed else "FAILED"
+        self.say(f"{word}  {gate.name} ({outcome.seconds:.0f} s): {gate.proves}")
+        if outcome.passed:
+            for line in outcome.closing:
+                self.say(line)
+        else:
+            shown = lines[-60:] if lines else outcome.closing
+            self.say("\n".join(f"    {line}" for line in shown))
+            for line in outcome.closing:
+                if CLOSING.search(line):
+                    self.say(line)
+            self.say(f"    the whole output: tests/output/{gate.name}.log")
+
+    def stop(self) -> None:
+        """End what this runner started."""
+        self.stopped.set()
+        if self.builds is not None and self.builds.poll() is None:
+            self.builds.send_signal(signal.SIGTERM)
+            self.builds.wait(30)
+
+
+def choose(all_gates: t.Sequence[Gate], only: t.Sequence[str], group: str | None, *, long: bool) -> list[Gate]:
+    """Return the gates asked for.
+
+    :raises SystemExit: for a name that is no gate.
+    """
+    unknown = sorted(set(only) - {gate.name for gate in all_gates})
+    if unknown:
+        raise SystemExit(f"no such gate: {', '.join(unknown)}; there are {', '.join(g.name for g in all_gates)}")
+    if only:
+        return [gate for gate in all_gates if gate.name in only]
+    return [
+        gate
+        for gate in all_gates
+        if (group is None or gate.group == group) and (long or gate.group != "long" or group == "long")
+    ]
+
+
+def _run_all(runner: Runner, chosen: t.Sequence[Gate]) -> list[Outcome]:
+    static = [gate for gate in chosen if gate.group == "static"]
+    rest = [gate for gate in chosen if gate.group != "static"]
+    # reuse asks git once which files are ignored; files that others make meanwhile would count as unlicensed.
+    outcomes = [runner.run(gate) for gate in static if gate.name == "reuse"]
+    static = [gate for gate in static if gate.name != "reuse"]
+    with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
+        try:
+            outcomes += list(pool.map(runner.run, static))
+        except BaseException:
+            runner.stop()
+            raise
+    if rest:
+        ready = runner.wait_for_builds()
+        for gate in rest:
+            if runner.stopped.is_set():
+                break
+            if ready:
+                outcomes.append(runner.run(gate))
+            else:
+                outcomes.append(Outcome(gate, False, 0.0, ["not run: the lab's programs could not be built"]))
+    return outcomes
+
+
+def _options(arguments: t.Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="tools/test", description="Run the gates that CI runs.")
+    parser.add_argument("--list", action="store_true", help="say which gates there are")
+    parser.add_argument("--only", default="", metavar="GATE,...", help="these gates only")
+    parser.add_argument("--group", choices=["static", "server", "long"], help="the gates of this group only")
+    parser.add_argument("--all", action="store_true", help="the long ones too")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: t.Sequence[str] | None = None) -> int:
+    """Run the gates asked for; returns the exit code."""
+    options = _options(arguments)
+    environments, absent = others(ROOT)
+    everything = gates(environments)
+    if options.list:
+        width = max(len(gate.name) for gate in everything)
+        for gate in everything:
+            print(f"{gate.name:<{width}}  {gate.group:<6}  {gate.proves}")
+        return 0
+    chosen = choose(everything, [x for x in options.only.split(",") if x], options.group, long=options.all)
+    shutil.rmtree(OUTPUT, ignore_errors=True)
+    OUTPUT.mkdir(parents=True)
+    runner = Runner()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    begin = time.monotonic()
+    runner.say(f"{len(chosen)} gates on {this().describe()}" + "".join(f", {e.describe()}" for e in environments))
+    if any(gate.group != "static" for gate in chosen):
+        runner.start_builds()
+    try:
+        for environment in {gate.environment for gate in chosen if gate.environment}:
+            environment.prepare(ROOT, runner.say)
+        outcomes = _run_all(runner, chosen)
+    except KeyboardInterrupt:
+        runner.stop()
+        runner.say("interrupted; what this run started has been stopped")
+        return 130
+    finally:
+        runner.stop()
+    return _summary(runner, outcomes, absent, time.monotonic() - begin)
+
+
+def _summary(runner: Runner, outcomes: t.Sequence[Outcome], absent: t.Sequence[str], seconds: float) -> int:
+    width = max((len(o.gate.name) for o in outcomes), default=0)
+    runner.say("")
+    for outcome in outcomes:
+        mark = "ok    " if outcome.passed else "FAILED"
+        closing = outcome.closing[0].strip("= ") if outcome.closing else ""
+        runner.say(f"{mark}  {outcome.gate.name:<{width}}  {outcome.seconds:6.0f} s  {closing[:90]}")
+    for line in absent:
+        runner.say(f"not here: {line}")
+    failed = sum(not outcome.passed for outcome in outcomes)
+    runner.say(f"all gates took {seconds / 60:.1f} min")
+    runner.say(f"gates: {len(outcomes) - failed} passed, {failed} failed")
+    return 1 if failed or not outcomes else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
