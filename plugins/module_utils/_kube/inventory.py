@@ -1,0 +1,86 @@
+# SPDX-FileCopyrightText: 2026 hackspace.infra contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to the collection: may change at any time.
+"""The ownership record: a ConfigMap that lists what an inventory has, one object a line."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from .._core.errors import Refused
+from .model import MANAGER, Inventory, ObjectId
+from .normalise import Object
+from .ssa import applied_fields
+
+_KEY = "objects"
+
+
+def render(inventory: Inventory, ids: Iterable[ObjectId], resource_version: str = "") -> Object:
+    """Return the record of *ids*."""
+    metadata: Object = {
+        "name": inventory.record_id.name,
+        "namespace": inventory.namespace,
+        "labels": {inventory.record_label: inventory.name},
+    }
+    if resource_version:
+        metadata["resourceVersion"] = resource_version
+    lines = "".join(f"{one}\n" for one in sorted(ids))
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {_KEY: lines}}
+
+
+def parse(inventory: Inventory, record: Mapping[str, Any] | None) -> frozenset[ObjectId]:
+    """Return the ids in a record; no record has none.
+
+    :raises Refused: when the ConfigMap is somebody else's, or is damaged.
+    """
+    if record is None:
+        return frozenset()
+    item = str(inventory.record_id)
+    labels = (record.get("metadata") or {}).get("labels") or {}
+    if labels.get(inventory.record_label) != inventory.name:
+        raise Refused(
+            f"it is not the record of the inventory {inventory.name}: the label {inventory.record_label} is missing.",
+            item=item,
+            rule="record-foreign",
+            fix="choose another inventory name, or restore the label if it was removed by hand.",
+        )
+    ids = set()
+    for number, line in enumerate(str((record.get("data") or {}).get(_KEY) or "").splitlines(), 1):
+        one = ObjectId.parse(line)
+        if one is None:
+            raise Refused(
+                f"line {number} of data.{_KEY} is not an object id.",
+                item=item,
+                rule="record-damaged",
+                fix="correct the line (Kind.group namespace/name), or delete the ConfigMap: the labels on the "
+                "objects rebuild it, except for what is no longer wanted.",
+            )
+        ids.add(one)
+    return frozenset(ids)
+
+
+def owner(inventory: Inventory, one: ObjectId, live: Mapping[str, Any], recorded: Collection[ObjectId]) -> str:
+    """Return who owns a live object: ``""`` for us, or words for a reader."""
+    metadata = live.get("metadata") or {}
+    labels = metadata.get("labels") or {}
+    label = labels.get(inventory.label)
+    if label == inventory.name:
+        return ""
+    if label:
+        return f"inventory {label}"
+    if one in recorded and applied_fields(live, MANAGER) is not None:
+        return ""  # the label was removed by hand
+    if labels.get("kustomize.toolkit.fluxcd.io/name"):
+        return f"Flux Kustomization {labels.get('kustomize.toolkit.fluxcd.io/namespace')}/" + str(
+            labels["kustomize.toolkit.fluxcd.io/name"]
+        )
+    if labels.get("helm.toolkit.fluxcd.io/name"):
+        return f"Flux HelmRelease {labels.get('helm.toolkit.fluxcd.io/namespace')}/" + str(
+            labels["helm.toolkit.fluxcd.io/name"]
+        )
+    if labels.get("app.kubernetes.io/managed-by") == "Helm":
+        release = (metadata.get("annotations") or {}).get("meta.helm.sh/release-name")
+        return f"Helm release {release}" if release else "Helm"
+    managers = sorted({str(m.get("manager")) for m in metadata.get("managedFields") or [] if m.get("manager")})
+    return "written by " + ", ".join(managers) if managers else "no mark"

@@ -1,0 +1,74 @@
+# SPDX-FileCopyrightText: 2026 hackspace.infra contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to the collection: may change at any time.
+"""What this package needs of a client, so that it knows neither HTTP nor Kubernetes' Python package."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+from collections.abc import Iterator, Mapping
+
+from .._core.errors import HackspaceError
+from .model import Discovery
+from .normalise import Object
+
+
+@dataclasses.dataclass(frozen=True)
+class Cause:
+    """One reason in a server's refusal."""
+
+    field: str = ""
+    message: str = ""
+    reason: str = ""
+
+
+class ServerError(HackspaceError):
+    """The API server answered with an error.
+
+    :ivar said: the server's sentence; it may quote what was sent.
+    :ivar reason: its machine-readable reason (``Conflict``, ``Invalid``, ``Forbidden``...).
+    """
+
+    def __init__(
+        self, message: str, *, said: str = "", reason: str = "", causes: t.Sequence[Cause] = (), **kwargs: t.Any
+    ) -> None:
+        super().__init__(message, **kwargs)
+        self.said = said
+        self.reason = reason
+        self.causes = tuple(causes)
+
+
+@dataclasses.dataclass(frozen=True)
+class Page:
+    """Part of a list. ``remaining`` is the number of items after it, if the server says so."""
+
+    items: list[Object]
+    remaining: int
+
+
+class Api(t.Protocol):
+    """A connection to one API server."""
+
+    requests: int
+
+    def discover(self) -> Discovery:
+        """Return the kinds the cluster serves."""
+
+    def get(self, path: str) -> Object | None:
+        """Return one object, ``None`` if it does not exist."""
+
+    def pages(self, path: str, *, selector: str = "", metadata_only: bool = False) -> Iterator[Page]:
+        """Yield a collection page by page; stop early by leaving the loop."""
+
+    def apply(self, path: str, body: Mapping[str, t.Any], *, dry_run: bool = False, force: bool = False) -> Object:
+        """Apply an object server-side and return it as it is then, or would be."""
+
+    def create(self, path: str, body: Mapping[str, t.Any]) -> Object:
+        """Create an object."""
+
+    def replace(self, path: str, body: Mapping[str, t.Any]) -> Object:
+        """Replace an object; its resourceVersion is a precondition."""
+
+    def delete(self, path: str, *, uid: str) -> None:
+        """Delete the object with this uid; that it is gone or another one is fine."""
