@@ -1,0 +1,163 @@
+# SPDX-FileCopyrightText: 2026 hackspace.infra contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The runner of the gates fails when a gate fails; the checks of documentation and package find what they look for."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from tools import demonstration, docs, gates, sanity, scenarios
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def _gate(name: str, code: str, **more: t.Any) -> gates.Gate:
+    return gates.Gate(name, "something", ((sys.executable, "-c", code),), **more)
+
+
+@pytest.fixture
+def runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> gates.Runner:
+    monkeypatch.setattr(gates, "OUTPUT", tmp_path)
+    return gates.Runner()
+
+
+def test_gate_that_ends_with_an_error_fails(runner: gates.Runner, capsys: pytest.CaptureFixture[str]) -> None:
+    outcome = runner.run(_gate("bad", "print('the reason'); raise SystemExit(3)"))
+    assert not outcome.passed
+    shown = capsys.readouterr().out
+    assert "FAILED  bad" in shown
+    assert "the reason" in shown
+
+
+def test_second_command_is_not_run_after_a_failure(runner: gates.Runner, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    touch = f"open({str(mark)!r}, 'w')"
+    gate = gates.Gate("two", "x", ((sys.executable, "-c", "raise SystemExit(1)"), (sys.executable, "-c", touch)))
+    assert not runner.run(gate).passed
+    assert not mark.exists()
+
+
+def test_closing_line_of_a_runner_is_shown_as_it_is(runner: gates.Runner, capsys: pytest.CaptureFixture[str]) -> None:
+    outcome = runner.run(_gate("good", "print('12 passed in 3.45s'); print('bye')"))
+    assert outcome.passed
+    assert outcome.closing == ["12 passed in 3.45s"]
+    assert "12 passed in 3.45s" in capsys.readouterr().out.splitlines()
+
+
+def test_gate_with_nothing_to_run_fails(runner: gates.Runner) -> None:
+    outcome = runner.run(_gate("empty", "pass", needs=("tests/unit/no-such-folder",)))
+    assert not outcome.passed
+    assert outcome.closing == ["nothing to run: no tests in tests/unit/no-such-folder"]
+
+
+def test_summary_fails_with_one_failure_and_with_nothing(runner: gates.Runner) -> None:
+    good = gates.Outcome(_gate("good", ""), True, 1.0, [])
+    bad = gates.Outcome(_gate("bad", ""), False, 1.0, [])
+    assert gates._summary(runner, [good], [], 1.0) == 0
+    assert gates._summary(runner, [good, bad], [], 1.0) == 1
+    assert gates._summary(runner, [], [], 1.0) == 1
+
+
+def test_failed_builds_fail_the_gates_that_need_them(runner: gates.Runner, tmp_path: Path) -> None:
+    runner.build_log = tmp_path / "build.log"
+    runner.build_log.write_text("go is broken\n")
+    runner.builds = subprocess.Popen([sys.executable, "-c", "raise SystemExit(1)"])
+    outcomes = gates._run_all(runner, [_gate("static", "pass"), _gate("server", "pass", group="server")])
+    assert [outcome.passed for outcome in outcomes] == [True, False]
+
+
+def test_gates_of_the_contract_are_there() -> None:
+    names = [gate.name for gate in gates.choose(gates.gates(), [], None, long=False)]
+    wanted = (
+        "reuse ruff mypy yamllint ansible-lint changelog unit docs sanity package integration molecule secrets requests"
+    )
+    assert names == wanted.split()
+    assert [gate.name for gate in gates.choose(gates.gates(), [], None, long=True)] == [*names, "long"]
+
+
+def test_unknown_gate_is_an_error() -> None:
+    with pytest.raises(SystemExit, match="no such gate: nonsense"):
+        gates.choose(gates.gates(), ["nonsense"], None, long=False)
+
+
+def test_callers_settings_do_not_reach_the_gates(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ANSIBLE_CONFIG", "VAULT_TOKEN", "BAO_ADDR", "MOLECULE_GLOB", "KUBECONFIG"):
+        monkeypatch.setenv(name, "x")
+    monkeypatch.setenv("OPENBAO_BIN", "/usr/bin/bao")
+    environment = gates.clean_environment()
+    assert not {"ANSIBLE_CONFIG", "VAULT_TOKEN", "BAO_ADDR", "MOLECULE_GLOB", "KUBECONFIG"} & set(environment)
+    assert environment["OPENBAO_BIN"] == "/usr/bin/bao"
+
+
+@pytest.mark.parametrize(
+    ("text", "finding"),
+    [
+        ("[a](b.md)", ""),
+        ("[a](b.md#the-heading)", ""),
+        ("[a](#here)\n# Here", ""),
+        ("[a](https://example.org/x)", ""),
+        ("`[a](nowhere.md)`", ""),
+        ("```\n[a](nowhere.md)\n```", ""),
+        ("[a](nowhere.md)", "leads nowhere"),
+        ("[a](b.md#nothing)", "no such heading"),
+        ("[a](#nothing)", "no such heading"),
+        ("![a](nowhere.png)", "leads nowhere"),
+        ("[a](../../../../etc/passwd)", "leads"),
+    ],
+)
+def test_links(tmp_path: Path, text: str, finding: str) -> None:
+    (tmp_path / "a.md").write_text(text)
+    (tmp_path / "b.md").write_text("# The `Heading`\n")
+    found = docs.broken_links(tmp_path, [tmp_path / "a.md"])
+    assert [finding in one for one in found] == ([True] if finding else [])
+
+
+def test_page_that_the_index_forgets(tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "index.md").write_text("[a](a.md)")
+    files = [tmp_path / "docs" / name for name in ("index.md", "a.md", "b.md")]
+    assert docs.orphans(tmp_path, files) == ["docs/b.md: docs/index.md does not link to it"]
+
+
+def test_copy_holds_exactly_the_files(tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    (source / "a").mkdir(parents=True)
+    (source / ".gitignore").write_text("*.log\n")
+    for name in ("a/one.py", "two.yml", "three.log"):
+        (source / name).write_text(name)
+    subprocess.run(["git", "init", "-q", str(source)], check=True, capture_output=True)
+    for old in ("old/gone.py", "tests/output/kept", "a/gone.py"):
+        (target / old).parent.mkdir(parents=True, exist_ok=True)
+        (target / old).write_text("old")
+    assert sanity.copy(source, target) == 3
+    left = sorted(str(path.relative_to(target)) for path in target.rglob("*") if path.is_file())
+    assert left == [".gitignore", "a/one.py", "tests/output/kept", "two.yml"]
+
+
+def test_stand_in_takes_the_name_that_ansible_test_looks_for(tmp_path: Path) -> None:
+    (version,) = sanity.pip_versions()
+    name = f"get_pip_{version.replace('.', '_')}.py"
+    assert sanity.place_stand_in(tmp_path) == [name]
+    assert sanity.place_stand_in(tmp_path) == []
+    (tmp_path / name).write_text("the real one\n")
+    assert sanity.place_stand_in(tmp_path) == []
+    assert (tmp_path / name).read_text() == "the real one\n"
+
+
+def test_every_scenario_is_run_and_default_comes_first() -> None:
+    names = scenarios.scenarios(ROOT)
+    assert names[0] == "default"
+    assert set(names) == {path.parent.name for path in (ROOT / "molecule").glob("*/molecule.yml")}
+
+
+def test_demo_counts_changes_and_sealed_nodes() -> None:
+    assert demonstration.changed("a : ok=3 changed=2 \nb : ok=1 changed=1 ") == 3
+    with pytest.raises(demonstration.Failed):
+        demonstration.changed("no recap")
+    states = {"openbao-0": "sealed", "openbao-1": "unsealed, active", "openbao-2": "sealed 1/3"}
+    assert demonstration.sealed(states) == ["openbao-0", "openbao-2"]
