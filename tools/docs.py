@@ -179,10 +179,13 @@ def check() -> int:
     program = str(Path(sys.executable).parent / "antsibull-docs")
     tree = _clean_copy()
     options = ["--plugin-docs", "--validate-collection-refs", "dependent", "--skip-rstcheck"]
+    # It copies a collection that lies in a Git work tree as Git knows it. The dependencies in .venv, which it may find
+    # first, are ignored there: without this it would copy nothing of them.
+    environment = {**_environment(tree), "GIT_CEILING_DIRECTORIES": str(ROOT)}
     judged = subprocess.run(
         [program, "lint-collection-docs", *options, "."],
         cwd=tree / "ansible_collections" / "hackspace" / "infra",
-        env=_environment(tree),
+        env=environment,
         check=False,
     )
     if judged.returncode:
