@@ -241,7 +241,13 @@ from ansible_collections.hackspace.infra.plugins.module_utils._core.encrypt impo
     try_out,
 )
 from ansible_collections.hackspace.infra.plugins.module_utils._core.errors import HackspaceError, InvalidInput, check
-from ansible_collections.hackspace.infra.plugins.module_utils._core.module import ArgumentSpec, hide, plan_result, run
+from ansible_collections.hackspace.infra.plugins.module_utils._core.module import (
+    ArgumentSpec,
+    hide,
+    plan_result,
+    program,
+    run,
+)
 from ansible_collections.hackspace.infra.plugins.module_utils._core.plan import Change, Plan
 from ansible_collections.hackspace.infra.plugins.module_utils._core.redact import Secret
 from ansible_collections.hackspace.infra.plugins.module_utils._openbao import admin_apply, root_apply, root_plan
@@ -473,7 +479,7 @@ def _plan(params: dict[str, t.Any], status: t.Mapping[str, t.Any], given: Given)
 def _hand_over(module: AnsibleModule, params: dict[str, t.Any], api: OpenBao, given: Given) -> t.Mapping[str, t.Any]:
     wanted = params["recipient"]
     recipient = recipient_of(
-        wanted["age_recipient"], wanted["pgp_public_key_file"], item=f"recipient ({wanted['name']})"
+        wanted["age_recipient"], wanted["pgp_public_key_file"], program(module), item=f"recipient ({wanted['name']})"
     )
     path = os.path.abspath(params["output_file"])
     private_files.check_private_folder(os.path.dirname(path), item="output_file")

@@ -217,6 +217,7 @@ from ansible_collections.hackspace.infra.plugins.module_utils._core.module impor
     ArgumentSpec,
     hide,
     plan_result,
+    program,
     run,
 )
 from ansible_collections.hackspace.infra.plugins.module_utils._core.plan import Plan
@@ -270,7 +271,7 @@ def main(module: AnsibleModule) -> t.Mapping[str, t.Any]:
     states = init_apply.read_nodes(nodes, connect)
     if any(state.initialised or state.joining for state in states):
         return _already(module, params, nodes, states, connections)
-    spec = init_model.parse(params)
+    spec = init_model.parse(params, program(module))
     init_apply.preflight(spec)
     init_plan.to_initialise(spec, states)
     recovery_seal = states[0].recovery_seal
@@ -310,7 +311,7 @@ def _already(
     connections: dict[str, Connection],
 ) -> t.Mapping[str, t.Any]:
     """Report on a cluster that is initialised; nothing is sent that changes it."""
-    spec = init_model.parse(params)
+    spec = init_model.parse(params, program(module))
     plan = Plan(unchanged=1)
     written = init_apply.read_record(spec)
     lost, warning = init_plan.lost_shares(

@@ -10,7 +10,6 @@ import binascii
 import hashlib
 import os
 import shutil
-import subprocess
 import tempfile
 import typing as t
 
@@ -18,6 +17,9 @@ from .errors import HackspaceError, InvalidInput
 
 #: What trial encryptions encrypt.
 TRIAL = b"hackspace.infra trial"
+
+#: Runs a program: (arguments, standard input) -> (exit code, standard output, standard error). Raises nothing.
+Program = t.Callable[[t.Sequence[str], bytes], tuple[int, bytes, bytes]]
 
 _PUBLIC_KEY_PACKET = 6
 _SECRET_KEY_PACKETS = (5, 7)
@@ -97,11 +99,12 @@ class PgpRecipient:
     """A PGP public key from a file, armored or binary.
 
     :ivar binary: the key as OpenBao's ``pgp_keys`` wants it, before base64.
+    :param program: what runs gpg.
     """
 
     suffix = "asc"
 
-    def __init__(self, path: str, *, item: str) -> None:
+    def __init__(self, path: str, program: Program, *, item: str) -> None:
         try:
             with open(path, "rb") as handle:
                 raw = handle.read(1_000_000)
@@ -113,6 +116,7 @@ class PgpRecipient:
                 fix="give an existing file: gpg --export NAME > FILE.",
             ) from None
         self._item = item
+        self._program = program
         self.binary = dearmor(raw, item=item)
         self.label = f"PGP {fingerprint_of(self.binary, item=item)}"
         if shutil.which("gpg") is None:
@@ -132,23 +136,20 @@ class PgpRecipient:
                 handle.write(self.binary)
             command = ["gpg", "--homedir", home, "--no-options", "--batch", "--no-tty", "--quiet", "--no-autostart"]
             command += ["--trust-model", "always", "--armor", "--encrypt", "--recipient-file", key]
-            try:
-                done = subprocess.run(command, input=data, capture_output=True, timeout=60, check=False)
-            except subprocess.TimeoutExpired:
-                done = None
-        if done is None or done.returncode != 0 or b"BEGIN PGP MESSAGE" not in done.stdout:
-            said = (done.stderr.decode(errors="replace").strip().splitlines() if done else []) or ["no answer in 60 s"]
+            code, output, errors = self._program(command, data)
+        if code != 0 or b"BEGIN PGP MESSAGE" not in output:
+            said = errors.decode(errors="replace").strip().splitlines() or [f"exit code {code}"]
             raise InvalidInput(
                 f"gpg cannot encrypt to this key ({said[-1]}).",
                 item=self._item,
                 rule="pgp-encrypt",
                 fix="give a public key with a valid encryption subkey that is neither expired nor revoked.",
             )
-        return done.stdout.decode("ascii")
+        return output.decode("ascii")
 
 
-def recipient_of(age: str | None, pgp_file: str | None, *, item: str) -> Recipient:
-    """Return the recipient given one way or the other.
+def recipient_of(age: str | None, pgp_file: str | None, program: Program, *, item: str) -> Recipient:
+    """Return the recipient given one way or the other; *program* runs gpg where that is needed.
 
     :raises InvalidInput: none or both given, or not valid.
     """
@@ -159,7 +160,7 @@ def recipient_of(age: str | None, pgp_file: str | None, *, item: str) -> Recipie
             rule="one-recipient",
             fix="give one of the two.",
         )
-    return AgeRecipient(age, item=item) if age else PgpRecipient(str(pgp_file), item=item)
+    return AgeRecipient(age, item=item) if age else PgpRecipient(str(pgp_file), program, item=item)
 
 
 def try_out(recipient: Recipient) -> None:

@@ -11,6 +11,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
+from .encrypt import Program
 from .errors import HackspaceError
 from .plan import Plan
 
@@ -63,6 +64,21 @@ OWNERSHIP = ArgumentSpec(
         "prune_max_percent": {"type": "int", "default": 20},
     }
 )
+
+
+def program(module: AnsibleModule) -> Program:
+    """Return what runs programs for *module*; a program that cannot be started has the exit code 127."""
+
+    def run_program(command: t.Sequence[str], data: bytes) -> tuple[int, bytes, bytes]:
+        try:
+            code, output, errors = module.run_command(
+                list(command), data=data, binary_data=True, encoding=None, handle_exceptions=False
+            )
+        except OSError as error:
+            return 127, b"", (error.strerror or "cannot be started").encode()
+        return code, output, errors
+
+    return run_program
 
 
 def hide(module: AnsibleModule, *values: str | None) -> None:

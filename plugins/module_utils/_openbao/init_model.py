@@ -10,7 +10,7 @@ import os
 import re
 import typing as t
 
-from .._core.encrypt import Recipient, recipient_of
+from .._core.encrypt import Program, Recipient, recipient_of
 from .._core.errors import check
 from .admin_plan import Admin, parse_admin
 from .seal_model import Node, parse_nodes
@@ -73,7 +73,7 @@ def root_token_file(holder: Holder) -> str:
     return f"root-token.{holder.file_name}"
 
 
-def parse_holders(raw: t.Sequence[t.Mapping[str, t.Any]]) -> tuple[Holder, ...]:
+def parse_holders(raw: t.Sequence[t.Mapping[str, t.Any]], program: Program) -> tuple[Holder, ...]:
     """Return the holders with their recipients; every recipient is parsed, none is tried out."""
     holders: list[Holder] = []
     names: dict[str, int] = {}
@@ -95,7 +95,9 @@ def parse_holders(raw: t.Sequence[t.Mapping[str, t.Any]]) -> tuple[Holder, ...]:
             fix="one person keeps one share; give every person once.",
         )
         names[name.lower()] = index
-        recipient = recipient_of(entry.get("age_recipient"), entry.get("pgp_public_key_file"), item=f"{item} ({name})")
+        recipient = recipient_of(
+            entry.get("age_recipient"), entry.get("pgp_public_key_file"), program, item=f"{item} ({name})"
+        )
         check(
             recipient.label not in labels,
             f"the same key as holders[{labels.get(recipient.label)}].",
@@ -108,8 +110,8 @@ def parse_holders(raw: t.Sequence[t.Mapping[str, t.Any]]) -> tuple[Holder, ...]:
     return tuple(holders)
 
 
-def parse(params: t.Mapping[str, t.Any]) -> InitSpec:
-    """Return the checked request.
+def parse(params: t.Mapping[str, t.Any], program: Program) -> InitSpec:
+    """Return the checked request; *program* runs gpg where a holder has a PGP key.
 
     :raises InvalidInput: anything that is wrong, before anything is sent.
     """
@@ -148,7 +150,7 @@ def parse(params: t.Mapping[str, t.Any]) -> InitSpec:
         rule="threshold-one-shares",
         fix="set shares to 1 or threshold to 2 or more.",
     )
-    holders = parse_holders(params["holders"])
+    holders = parse_holders(params["holders"], program)
     on_server = params.get("encrypt_on") == "server"
     root_holder = _root_token_holder(params.get("root_token_holder"), holders, on_server=on_server)
     admin = parse_admin(params["admin"], item="admin") if params.get("admin") else None

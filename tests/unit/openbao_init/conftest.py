@@ -20,6 +20,12 @@ from ansible_collections.hackspace.infra.plugins.module_utils._openbao.root_plan
 from ansible_collections.hackspace.infra.plugins.module_utils._openbao.seal_model import Node
 
 
+def run_program(command: t.Sequence[str], data: bytes) -> tuple[int, bytes, bytes]:
+    """Run gpg as the modules do."""
+    done = subprocess.run(list(command), input=data, capture_output=True, check=False, timeout=60)
+    return done.returncode, done.stdout, done.stderr
+
+
 @pytest.fixture(scope="session")
 def identities() -> list[pyrage.x25519.Identity]:
     return [pyrage.x25519.Identity.generate() for _other in range(3)]

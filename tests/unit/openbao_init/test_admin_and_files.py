@@ -19,7 +19,7 @@ from ansible_collections.hackspace.infra.plugins.module_utils._openbao import ad
 from hypothesis import given
 from hypothesis import strategies as st
 
-from .conftest import Api, Cluster
+from .conftest import Api, Cluster, run_program
 
 RAW = {"username": "platform-admin", "password": "0123456789abcdef"}
 
@@ -101,11 +101,11 @@ def test_the_pgp_fingerprint_is_the_one_gpg_shows(pgp: Path) -> None:
     ).stdout
     expected = next(line.split(":")[9] for line in listed.splitlines() if line.startswith("fpr:"))
     for name in ("pgp.asc", "pgp.gpg"):
-        assert encrypt.PgpRecipient(str(pgp / name), item="x").label == f"PGP {expected}"
+        assert encrypt.PgpRecipient(str(pgp / name), run_program, item="x").label == f"PGP {expected}"
 
 
 def test_gpg_reads_what_was_encrypted_and_what_was_armored(pgp: Path) -> None:
-    text = encrypt.PgpRecipient(str(pgp / "pgp.asc"), item="x").encrypt(b"00ff")
+    text = encrypt.PgpRecipient(str(pgp / "pgp.asc"), run_program, item="x").encrypt(b"00ff")
     again = encrypt.armor_message(
         subprocess.run(["gpg", "--dearmor"], input=text.encode(), check=True, capture_output=True, timeout=60).stdout
     )

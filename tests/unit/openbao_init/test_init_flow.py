@@ -17,13 +17,13 @@ from ansible_collections.hackspace.infra.plugins.module_utils._core.errors impor
 from ansible_collections.hackspace.infra.plugins.module_utils._openbao import init_apply, init_model, init_plan
 from ansible_collections.hackspace.infra.plugins.module_utils._openbao.seal_model import Node
 
-from .conftest import Cluster, cut
+from .conftest import Cluster, cut, run_program
 
 Params = dict[str, t.Any]
 
 
 def initialise(params: Params, cluster: Cluster, **flow: t.Any) -> dict[str, t.Any]:
-    spec = init_model.parse(params)
+    spec = init_model.parse(params, run_program)
     init_apply.preflight(spec)
     return init_apply.initialise(spec, cluster.flow(**flow), recovery_seal=cluster.recovery_seal)
 
@@ -127,7 +127,7 @@ def test_one_recipient_that_fails_late_does_not_cost_the_others(
 ) -> None:
     cluster = Cluster()
     cluster.joined = 0
-    spec = init_model.parse(params)
+    spec = init_model.parse(params, run_program)
     init_apply.preflight(spec)
 
     def fail(data: bytes) -> str:
@@ -155,7 +155,7 @@ def test_no_answer_to_the_request(params: Params, initialised: bool) -> None:
     if initialised:
         assert caught.value.rule == "init-answer-lost"
         assert left == ["shares.json"]
-        record = init_apply.read_record(init_model.parse(params))
+        record = init_apply.read_record(init_model.parse(params, run_program))
         lost, _other = init_plan.lost_shares(record, ["ada.age", "bob.age", "cyd.age"], item="node n0")
         assert lost is not None
     else:
@@ -251,7 +251,7 @@ def test_what_is_initialised_once_is_never_initialised_again(
     params: Params, others: list[dict[str, t.Any] | None], expected: bool
 ) -> None:
     states = [_state(i, s) for i, s in enumerate([FRESH, *others])]
-    assert init_plan.to_initialise(init_model.parse(params), states) is expected
+    assert init_plan.to_initialise(init_model.parse(params, run_program), states) is expected
 
 
 @pytest.mark.parametrize(
@@ -260,7 +260,9 @@ def test_what_is_initialised_once_is_never_initialised_again(
 )
 def test_doubt_is_an_error(params: Params, others: list[dict[str, t.Any] | None], rule: str) -> None:
     with pytest.raises(HackspaceError) as caught:
-        init_plan.to_initialise(init_model.parse(params), [_state(i, s) for i, s in enumerate([FRESH, *others])])
+        init_plan.to_initialise(
+            init_model.parse(params, run_program), [_state(i, s) for i, s in enumerate([FRESH, *others])]
+        )
     assert caught.value.rule == rule
 
 
@@ -290,7 +292,7 @@ def test_pgp_keys_are_sent_in_the_order_of_the_holders(params: Params, pgp: Path
         "admin": None,
     }
     key = base64.b64encode((pgp / "pgp.gpg").read_bytes()).decode()
-    body = init_plan.request_body(init_model.parse(params), recovery_seal=False)
+    body = init_plan.request_body(init_model.parse(params, run_program), recovery_seal=False)
     assert body == {"secret_shares": 1, "secret_threshold": 1, "pgp_keys": [key], "root_token_pgp_key": key}
-    body = init_plan.request_body(init_model.parse(params), recovery_seal=True)
+    body = init_plan.request_body(init_model.parse(params, run_program), recovery_seal=True)
     assert body["recovery_pgp_keys"] == [key]

@@ -13,6 +13,8 @@ import yaml
 from ansible_collections.hackspace.infra.plugins.module_utils._core.errors import HackspaceError
 from ansible_collections.hackspace.infra.plugins.module_utils._openbao import init_apply, init_model
 
+from .conftest import run_program
+
 CASES = yaml.safe_load((Path(__file__).parents[2] / "invalid" / "init" / "cases.yml").read_text())
 
 
@@ -42,7 +44,7 @@ def test_a_broken_declaration_has_one_error(
     wrong = {**params, **_fill(case["change"], words)}
     before = sorted(p for p in tmp_path.rglob("*"))
     with pytest.raises(HackspaceError) as caught:
-        init_apply.preflight(init_model.parse(wrong))
+        init_apply.preflight(init_model.parse(wrong, run_program))
     assert caught.value.rule == case["rule"]
     assert caught.value.fix
     assert caught.value.item
@@ -50,7 +52,7 @@ def test_a_broken_declaration_has_one_error(
 
 
 def test_the_correct_declaration_is_accepted(params: dict[str, t.Any]) -> None:
-    spec = init_model.parse(params)
+    spec = init_model.parse(params, run_program)
     init_apply.preflight(spec)
     assert [h.file_name for h in spec.holders] == ["ada.age", "bob.age", "cyd.age"]
     assert spec.admin is not None
