@@ -345,7 +345,7 @@ def _finish(
             item="output_dir",
             rule="shares-not-written",
             fix="save encrypted_shares of this result to files now (each is readable by its holder only); a holder "
-            "who is not in it gets a share by making new ones (playbooks/shares.yml).",
+            "who is not in it gets a share by making new ones (docs/init.md).",
         )
     kept = {k: str(cluster.get(k, "")) for k in ("cluster_name", "cluster_id")}
     return {**done.data(spec), "cluster": kept, "login_changes": changes, "states": states}

@@ -255,4 +255,4 @@ def lost_shares(
             ),
             "",
         )
-    return None, f"the run that initialised ended before {names} was written: make new shares (playbooks/shares.yml)."
+    return None, f"the run that initialised ended before {names} was written: make new shares (docs/init.md)."
