@@ -4,9 +4,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 
 from lab.cli import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    if any(thread.daemon for thread in threading.enumerate()):
+        # An interrupted step still waits for a server. The interpreter would abort if it printed during the shutdown.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
