@@ -159,6 +159,17 @@ def clean_environment() -> dict[str, str]:
     return kept
 
 
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """Interrupt a gate as Ctrl-C would, so that pytest takes its labs down; then insist."""
+    for signum, patience in ((signal.SIGINT, 60), (signal.SIGTERM, 10), (signal.SIGKILL, None)):
+        os.killpg(child.pid, signum)
+        try:
+            child.wait(patience)
+        except subprocess.TimeoutExpired:
+            continue
+        return
+
+
 class Runner:
     """Runs gates; remembers what it started, so that an interruption leaves nothing behind."""
 
@@ -262,12 +273,7 @@ class Runner:
                     self.say(f"  {gate.name}: {shown - begin:.0f} s" + (f"   | builds: {build}" if build else ""))
         finally:
             if child.poll() is None:
-                os.killpg(child.pid, signal.SIGTERM)
-                try:
-                    child.wait(30)
-                except subprocess.TimeoutExpired:
-                    os.killpg(child.pid, signal.SIGKILL)
-                    child.wait()
+                _end(child)
             with self._lock:
                 self._started.discard(child)
         return child.returncode
