@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lab import build, holders, inventory, kube, openbao
+from lab import build, eso, holders, inventory, kube, openbao
 from lab.errors import LabError
 from lab.files import locked, private_dir, read_json, write_json
 from lab.holders import Holder
@@ -34,6 +34,8 @@ __all__ = ["COMPONENTS", "Cluster", "Holder", "InitResult", "Lab", "LabError", "
 ROOT = Path(__file__).parent.parent
 CLUSTERS = {"core-infra": "upstream", "member-prod": "downstream"}
 COMPONENTS = (openbao.COMPONENT, *CLUSTERS)
+# Started only when asked for by name.
+OPTIONAL = (eso.COMPONENT,)
 DEFAULT = "default"
 _PROXY = "proxy"
 
@@ -71,6 +73,7 @@ class Lab:
             cluster: KubeCluster(cluster, role, index, self.state)
             for index, (cluster, role) in enumerate(CLUSTERS.items())
         }
+        self._eso = {name: eso.ExternalSecrets(cluster) for name, cluster in self._clusters.items()}
         self._holders: list[Holder] = []
         self._known_ports: dict[str, int] = {}
         self._prepared = False
@@ -100,11 +103,14 @@ class Lab:
         names = [*self._openbao.port_names]
         for cluster in self._clusters.values():
             names += cluster.port_names
+        names += [part.port_name for part in self._eso.values()]
         names += [f"{_PROXY}-{node}.{kind}" for node in openbao.NODES for kind in ("listen", "control")]
         self._known_ports = self._ports.ensure(names)
         self._openbao.prepare(self._known_ports)
         for cluster in self._clusters.values():
             cluster.prepare(self._known_ports)
+        for part in self._eso.values():
+            part.prepare(self._known_ports)
         self._holders = holders.make(self.state / "holders")
         self._prepared = True
 
@@ -144,7 +150,14 @@ class Lab:
         rows = self._openbao.processes() + self._proxies()
         for cluster in self._clusters.values():
             rows += cluster.processes()
+        for part in self._optional():
+            rows += part.processes()
         return rows
+
+    def _optional(self) -> list[eso.ExternalSecrets]:
+        """Controllers of External Secrets: of the chosen clusters, if they are chosen."""
+        chosen = self.components
+        return [part for name, part in self._eso.items() if eso.COMPONENT in chosen and name in chosen]
 
     def _proxies(self) -> list[Process]:
         rows = []
@@ -209,16 +222,19 @@ class Lab:
     ) -> None:
         """Start what is not running and wait until it serves."""
         wanted = list(components) if components is not None else list(COMPONENTS)
-        unknown = [name for name in wanted if name not in COMPONENTS]
+        known = (*COMPONENTS, *OPTIONAL)
+        unknown = [name for name in wanted if name not in known]
         if unknown:
-            raise LabError(f"unknown components {unknown}; there are {', '.join(COMPONENTS)}")
+            raise LabError(f"unknown components {unknown}; there are {', '.join(known)}")
         with self._locked():
             self._prepare()
             if init and openbao.COMPONENT not in wanted:
                 raise LabError("init wants the component openbao")
             running = {row.component for row in self._table() if self._supervisor.find(row.name)}
             proxy = proxy or _PROXY in running
-            chosen = [name for name in COMPONENTS if name in wanted or name in running]
+            chosen = [name for name in known if name in wanted or name in running]
+            if eso.COMPONENT in chosen and not set(chosen) & set(self._clusters):
+                raise LabError(f"{eso.COMPONENT} wants a cluster: {', '.join(self._clusters)}")
             self._describe(chosen, proxied=proxy)
             self._start(self._select([*wanted, *([_PROXY] if proxy else [])]), content=wanted, stop=stop)
             if init:
@@ -243,6 +259,8 @@ class Lab:
         for name in content:
             if name in self._clusters:
                 steps += self._clusters[name].steps()
+            if name == eso.COMPONENT:
+                steps += [step for part in self._optional() for step in part.steps()]
         for row in rows:
             steps.append(Step(row.name, lambda cancelled, row=row: self._ensure(row, cancelled), row.needs))  # type: ignore[misc]
         known = {step.name for step in steps}
@@ -428,6 +446,44 @@ class Lab:
         self._one_of(cluster, tuple(self._clusters))
         mine = self._clusters[cluster]
         return Server(mine.url, mine.authority.pair.cert, client=mine.setup_pair)
+
+    def rotate_signing_key(self, cluster: str, *, keep_old: bool) -> None:
+        """Sign service account tokens with a new key, and wait until the API server serves again.
+
+        With *keep_old* the old keys stay in the JWKS and tokens signed with them stay valid, as in an orderly rotation;
+        without, they are gone at once, as on a cluster that lost its key.
+        """
+        with self._locked():
+            self._load()
+            self._one_of(cluster, tuple(self._clusters))
+            self._clusters[cluster].new_signing_key(keep_old=keep_old)
+            self._describe(self.components, proxied=self.proxied)
+            self.restart(f"{cluster}-apiserver", f"{cluster}-controller-manager")
+
+    def rotate_ca(self, cluster: str) -> Path:
+        """Give a cluster another authority and new certificates, as a CA rotation that nobody announced.
+
+        Returns the file with the old authority; kubeconfigs and ca_file have the new one.
+        """
+        with self._locked():
+            self._load()
+            self._one_of(cluster, tuple(self._clusters))
+            mine = self._clusters[cluster]
+            names = [row.name for row in self._select([cluster]) if not row.name.endswith("-etcd")]
+            self.stop(*names)
+            mine.new_authority()
+            self._describe(self.components, proxied=self.proxied)
+            self.start(*names)
+            return mine.folder / "pki" / "ca-before.pem"
+
+    def set_issuer(self, cluster: str, issuer: str = "") -> None:
+        """Restart an API server with another issuer (and default audience) of tokens; the first one if empty."""
+        with self._locked():
+            self._load()
+            self._one_of(cluster, tuple(self._clusters))
+            self._clusters[cluster].set_issuer(issuer)
+            self._describe(self.components, proxied=self.proxied)
+            self.restart(f"{cluster}-apiserver")
 
     @property
     def holders(self) -> list[Holder]:

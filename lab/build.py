@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -46,6 +47,10 @@ class Program:
     """Environment variable that names the program instead."""
     folder_variable: str = ""
     """Environment variable that names a folder which may hold the program."""
+    edited: str = ""
+    """Go module that is built from a copy, over which the files in the folder 'edits' are laid."""
+    kept: tuple[tuple[str, str], ...] = ()
+    """Folders of that module and the names under which they are kept next to the program."""
 
     @property
     def linker_flags(self) -> str:
@@ -80,6 +85,16 @@ PROGRAMS = {
             for name, seconds in (("kube-apiserver", 530), ("kube-controller-manager", 160), ("kube-scheduler", 15))
         ),
         Program("kwok", "0.8.0", "kwok", "sigs.k8s.io/kwok/cmd/kwok", 130),
+        Program(
+            "external-secrets",
+            "0.19.2",
+            "eso",
+            "github.com/external-secrets/external-secrets",
+            150,
+            file_variable="ESO_BIN",
+            edited="github.com/external-secrets/external-secrets",
+            kept=(("config/crds/bases", "crds"),),
+        ),
     )
 }
 
@@ -118,10 +133,18 @@ def overridden(program: Program) -> Path | None:
 def cached(program: Program) -> Path:
     """Where the built program is kept."""
     folder = MODULES / program.module
+    parts = [(folder / "go.mod").read_bytes(), (folder / "go.sum").read_bytes(), program.linker_flags.encode()]
+    if program.edited:
+        parts += [file.read_bytes() for file in _edits(program)]
     digest = hashlib.sha256()
-    for part in ((folder / "go.mod").read_bytes(), (folder / "go.sum").read_bytes(), program.linker_flags.encode()):
+    for part in parts:
         digest.update(hashlib.sha256(part).digest())
     return cache_dir() / "bin" / program.name / f"{program.version}-{digest.hexdigest()[:12]}" / program.name
+
+
+def _edits(program: Program) -> list[Path]:
+    """Our files that replace some of the module's."""
+    return sorted(file for file in (MODULES / program.module / "edits").rglob("*") if file.is_file())
 
 
 def path(name: str) -> Path:
@@ -141,6 +164,50 @@ def missing(names: Iterable[str]) -> list[str]:
         for name, program in PROGRAMS.items()
         if name in wanted and overridden(program) is None and not cached(program).is_file()
     ]
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "", "GOTOOLCHAIN": "local", "GOWORK": "off"}
+
+
+def _edited(go: Path, program: Program, folder: Path) -> list[str]:
+    """Copy the module's sources to a folder, lay our files over them, keep what is to be kept.
+
+    Returns the flags by which Go builds it in the module's place, whose hash in go.sum is checked first.
+    """
+    module = MODULES / program.module
+    done = subprocess.run(
+        [str(go), "mod", "download", "-json", f"{program.edited}@v{program.version}"],
+        cwd=module,
+        env=_environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode:
+        raise LabError(f"downloading {program.edited} failed:\n{done.stdout.decode()}{done.stderr.decode()}")
+    fetched = json.loads(done.stdout)
+    if f"{program.edited} v{program.version} {fetched['Sum']}" not in (module / "go.sum").read_text().splitlines():
+        raise LabError(f"{program.edited} v{program.version} is not what {module / 'go.sum'} says")
+    original = Path(fetched["Dir"])
+    shutil.rmtree(folder, ignore_errors=True)
+    for file in (original / "go.mod", *original.rglob("*.go")):
+        if not file.name.endswith("_test.go"):
+            _copy(file, folder / "module" / file.relative_to(original))
+    for file in _edits(program):
+        _copy(file, folder / "module" / file.relative_to(module / "edits"))
+    for name, kept in program.kept:
+        for file in (original / name).iterdir():
+            _copy(file, folder.parent / kept / file.name)
+    _copy(module / "go.sum", folder / "go.sum")
+    replacement = f"\nreplace {program.edited} => {folder / 'module'}\n"
+    (folder / "go.mod").write_text((module / "go.mod").read_text() + replacement)
+    return [f"-modfile={folder / 'go.mod'}"]
+
+
+def _copy(file: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(file, target)
 
 
 class Builder:
@@ -185,12 +252,22 @@ class Builder:
             begin = time.monotonic()
             private_dir(target.parent)
             temporary = target.with_name(f".{name}.{os.getpid()}")
+            source = target.with_name(".source")
             try:
+                flags = _edited(go, program, source) if program.edited else []
                 self._go_build(
-                    go, program, temporary, position=position, begin=begin, expected=expected, cancelled=cancelled
+                    go,
+                    program,
+                    temporary,
+                    flags,
+                    position=position,
+                    begin=begin,
+                    expected=expected,
+                    cancelled=cancelled,
                 )
                 temporary.replace(target)
             finally:
+                shutil.rmtree(source, ignore_errors=True)
                 with contextlib.suppress(FileNotFoundError):
                     temporary.unlink()
         self._planned += program.seconds
@@ -206,22 +283,15 @@ class Builder:
         go: Path,
         program: Program,
         output: Path,
+        flags: list[str],
         *,
         position: str,
         begin: float,
         expected: float,
         cancelled: Callable[[], bool],
     ) -> None:
-        environment = {
-            **os.environ,
-            "CGO_ENABLED": "0",
-            "GOFLAGS": "",
-            "GOTOOLCHAIN": "local",
-            "GOWORK": "off",
-            MARK_LAB: self._mark,
-            MARK_NAME: f"build-{program.name}",
-        }
-        argv = [str(go), "build", "-trimpath", "-buildvcs=false", "-ldflags", program.linker_flags]
+        environment = {**_environment(), MARK_LAB: self._mark, MARK_NAME: f"build-{program.name}"}
+        argv = [str(go), "build", "-trimpath", "-buildvcs=false", "-ldflags", program.linker_flags, *flags]
         argv += ["-o", str(output), program.package]
         log = output.parent / "build.log"
         with log.open("wb") as stream:

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 
 from lab import build
-from lab.api import COMPONENTS, DEFAULT, Lab
+from lab.api import COMPONENTS, DEFAULT, OPTIONAL, Lab
 from lab.errors import Cancelled, LabError
 from lab.pki import Pair
 from lab.proxy import Proxy, serve
@@ -39,6 +39,7 @@ def _parser() -> argparse.ArgumentParser:
 
     up = commands.add_parser("up", help="start what is not running, build what is missing")
     up.add_argument("--only", type=_list, metavar="COMPONENT,...", help=", ".join(COMPONENTS))
+    up.add_argument("--with", dest="extra", type=_list, default=[], metavar="COMPONENT,...", help=", ".join(OPTIONAL))
     up.add_argument("--proxy", action="store_true", help="put a counting proxy in front of each OpenBao node")
     up.add_argument("--init", action="store_true", help="initialise and unseal OpenBao as well")
 
@@ -125,7 +126,7 @@ def _run(options: argparse.Namespace) -> int:
     begin = time.monotonic()
     match options.command:
         case "up":
-            lab.up(options.only, proxy=options.proxy, init=options.init)
+            lab.up([*(options.only or COMPONENTS), *options.extra], proxy=options.proxy, init=options.init)
             _say(f"lab {lab.name} is up ({time.monotonic() - begin:.1f} s); inventory: {lab.state / 'inventory'}")
         case "down":
             gone = lab.down(wipe=options.wipe)

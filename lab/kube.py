@@ -17,7 +17,7 @@ import yaml
 
 from lab import build
 from lab.errors import LabError
-from lab.files import private_dir, write
+from lab.files import private_dir, read_json, write, write_json
 from lab.pki import Authority, Pair, signing_key
 from lab.procs import Process
 from lab.rest import Response, Server
@@ -122,7 +122,7 @@ class KubeCluster:
         )
         self.setup_pair = self.authority.issue("setup", "lab:setup", organisations=("system:masters",))
         self.kubelet_client = self.authority.issue("kubelet-client", "kube-apiserver-kubelet-client")
-        self.signing = signing_key(pki, "service-accounts")
+        self.published = [signing_key(pki, name) for name in self._signing_names()]
         admin = self.authority.issue("admin", "lab-admin", organisations=("system:masters",))
         token_file = self.folder / "admin-token"
         if not token_file.is_file():
@@ -141,6 +141,25 @@ class KubeCluster:
         kwok = self.authority.issue("kwok", "lab:kwok", organisations=("system:masters",))
         kubeconfig(pki / "kwok.kubeconfig", client=kwok, **common)
 
+    # -- signing keys of service accounts --------------------------------------------------------------------
+
+    def _signing_names(self) -> list[str]:
+        """Names of the keys in the JWKS; the first one signs."""
+        return list(read_json(self.folder / "signing.json") or ["service-accounts"])
+
+    @property
+    def signing(self) -> Pair:
+        """The key that signs service account tokens."""
+        return self.published[0]
+
+    def new_signing_key(self, *, keep_old: bool) -> None:
+        """Sign with a new key from the next start on; the old ones are published on, or are gone."""
+        names = self._signing_names()
+        made = len(list((self.folder / "pki").glob("service-accounts*.key")))
+        new = f"service-accounts-{made + 1}"
+        write_json(self.folder / "signing.json", [new, *(names if keep_old else [])])
+        self.published = [signing_key(self.folder / "pki", name) for name in self._signing_names()]
+
     @property
     def url(self) -> str:
         """Address of the API server."""
@@ -149,7 +168,27 @@ class KubeCluster:
     @property
     def issuer(self) -> str:
         """Issuer and default audience of service account tokens, as on Talos: the cluster's endpoint."""
-        return f"https://{self.host}:6443"
+        file = self.folder / "issuer"
+        return file.read_text().strip() if file.is_file() else f"https://{self.host}:6443"
+
+    def set_issuer(self, issuer: str) -> None:
+        """Issue tokens under another name from the next start on; an empty one means the first name again."""
+        file = self.folder / "issuer"
+        if issuer:
+            write(file, issuer + "\n")
+        else:
+            file.unlink(missing_ok=True)
+
+    def new_authority(self) -> None:
+        """Another authority of the same name, and certificates and kubeconfigs by it. The old one stays as a file."""
+        pki = self.folder / "pki"
+        self.authority.pair.cert.replace(pki / "ca-before.pem")
+        self.authority.pair.key.unlink()
+        issued = ("server", "setup", "kubelet-client", "admin", "controller-manager", "scheduler", "kwok")
+        for name in issued:
+            for suffix in ("pem", "key"):
+                (pki / f"{name}.{suffix}").unlink()
+        self.prepare(self._ports)
 
     def info(self) -> Cluster:
         """What users of the lab see."""
@@ -275,7 +314,7 @@ class KubeCluster:
                 "--allow-privileged",
                 f"--service-account-issuer={self.issuer}",
                 f"--api-audiences={self.issuer}",
-                f"--service-account-key-file={self.signing.cert}",
+                *(f"--service-account-key-file={key.cert}" for key in self.published),
                 f"--service-account-signing-key-file={self.signing.key}",
                 f"--service-cluster-ip-range={self.service_network}.0/16",
                 f"--kubelet-certificate-authority={authority}",

@@ -10,6 +10,8 @@ Upgraded connections (exec, port-forward) do not pass.
 from __future__ import annotations
 
 import contextlib
+import datetime
+import email.utils
 import http.client
 import http.server
 import json
@@ -19,7 +21,7 @@ import ssl
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -31,8 +33,17 @@ from lab.files import private_dir
 from lab.pki import Pair
 from lab.rest import Server, VerifiedConnection
 
-Action = Literal["fail", "cut-before", "cut-after", "delay", "call-before", "call-after"]
-ACTIONS: tuple[Action, ...] = ("fail", "cut-before", "cut-after", "delay", "call-before", "call-after")
+Action = Literal["fail", "cut-before", "cut-after", "delay", "call-before", "call-after", "change", "date"]
+ACTIONS: tuple[Action, ...] = (
+    "fail",
+    "cut-before",
+    "cut-after",
+    "delay",
+    "call-before",
+    "call-after",
+    "change",
+    "date",
+)
 _HOP_BY_HOP = {"connection", "keep-alive", "proxy-connection", "transfer-encoding", "te", "trailer", "upgrade"}
 _NO_LINGER = struct.pack("ii", 1, 0)
 
@@ -65,12 +76,15 @@ class Rule:
     status: int = 503
     seconds: float = 0.0
     call: Callable[[str, str], None] | None = None
+    change: Callable[[bytes], bytes] | None = None
 
     def __post_init__(self) -> None:
         if self.action not in ACTIONS:
             raise LabError(f"unknown action {self.action!r}; there are {', '.join(ACTIONS)}")
         if self.action.startswith("call") and self.call is None:
             raise LabError(f"{self.action} needs something to call")
+        if self.action == "change" and self.change is None:
+            raise LabError("change needs a function")
         re.compile(self.method)
         re.compile(self.path)
 
@@ -236,6 +250,24 @@ class Proxy:
             Rule("call-before" if when == "before" else "call-after", method, path, count, skip, call=function)
         )
 
+    def change(
+        self,
+        function: Callable[[bytes], bytes],
+        count: int | None = 1,
+        *,
+        method: str = ".*",
+        path: str = ".*",
+        skip: int = 0,
+    ) -> Rule:
+        """Pass on what a function makes of the body of the server's answer."""
+        return self.add(Rule("change", method, path, count, skip, change=function))
+
+    def date(
+        self, seconds: float, count: int | None = None, *, method: str = ".*", path: str = ".*", skip: int = 0
+    ) -> Rule:
+        """Let the server's clock seem to be ahead (or behind, if negative) in the header Date of its answers."""
+        return self.add(Rule("date", method, path, count, skip, seconds=seconds))
+
     def _take(self, method: str, path: str) -> list[Rule]:
         taken = []
         with self._guard:
@@ -353,7 +385,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             if "cut-after" in faults:
                 self._cut()
                 return
-            self._pass(answer)
+            changes = [rule.change for rule in rules if rule.action == "change" and rule.change]
+            self._pass(answer, changes, sum(rule.seconds for rule in rules if rule.action == "date"))
         finally:
             connection.close()
 
@@ -367,12 +400,28 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         connection.endheaders(body or None)
         return connection.getresponse()
 
-    def _pass(self, answer: http.client.HTTPResponse) -> None:
+    def _pass(
+        self,
+        answer: http.client.HTTPResponse,
+        changes: Sequence[Callable[[bytes], bytes]] = (),
+        ahead: float = 0.0,
+    ) -> None:
         self.send_response_only(answer.status, answer.reason)
         length = answer.getheader("Content-Length")
+        body = answer.read() if changes else b""
+        for change in changes:
+            body = change(body)
         for name, value in answer.getheaders():
-            if name.lower() not in _HOP_BY_HOP:
+            if name.lower() == "date" and ahead:
+                moment = email.utils.parsedate_to_datetime(value) + datetime.timedelta(seconds=ahead)
+                self.send_header(name, email.utils.format_datetime(moment, usegmt=True))
+            elif name.lower() not in _HOP_BY_HOP and not (changes and name.lower() == "content-length"):
                 self.send_header(name, value)
+        if changes:
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+            return
         empty = self.command == "HEAD" or answer.status in (204, 304)
         chunked = length is None and not empty
         if chunked:
@@ -448,6 +497,7 @@ class _Control(http.server.BaseHTTPRequestHandler):
             elif self.path == "/rules":
                 order = json.loads(raw)
                 order.pop("call", None)
+                order.pop("change", None)
                 self.proxy.add(Rule(**order))
             else:
                 self._reply({"error": "unknown path"}, 404)

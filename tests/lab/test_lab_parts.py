@@ -30,6 +30,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("OPENBAO_BIN", raising=False)
     monkeypatch.delenv("KUBEBUILDER_ASSETS", raising=False)
+    monkeypatch.delenv("ESO_BIN", raising=False)
 
 
 def test_ports_stay_and_are_never_shared(tmp_path: Path) -> None:
@@ -193,6 +194,7 @@ def test_programs_can_be_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         "kube-controller-manager",
         "kube-scheduler",
         "kwok",
+        "external-secrets",
     ]
     monkeypatch.setenv("OPENBAO_BIN", str(tmp_path / "none"))
     with pytest.raises(LabError, match="OPENBAO_BIN"):
