@@ -15,7 +15,7 @@ import threading
 import time
 import typing as t
 import urllib.parse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
 
@@ -23,6 +23,7 @@ from .._core.errors import HackspaceError, InvalidInput
 from .._core.module import ArgumentSpec
 from .._kube.model import MANAGER, Discovery
 from .._kube.ports import Cause, Page, ServerError
+from .memory_files import MemoryFile, keys_in_memory
 from .openbao import Connection, _unreachable
 
 #: Seconds for connecting and for each answer.
@@ -53,9 +54,17 @@ class Kube:
     :ivar requests: number of HTTP requests sent so far, retries included.
     """
 
-    def __init__(self, configuration: t.Any, headers: Mapping[str, t.Any], *, timeout: float) -> None:
+    def __init__(
+        self,
+        configuration: t.Any,
+        headers: Mapping[str, t.Any],
+        *,
+        timeout: float,
+        files: Sequence[MemoryFile] = (),
+    ) -> None:
         from kubernetes.client.rest import RESTClientObject
 
+        self._files = tuple(files)  # what the configuration names by path
         self._configuration = configuration
         self._headers = dict(headers)
         self._timeout = timeout
@@ -67,6 +76,30 @@ class Kube:
 
     def __enter__(self) -> Kube:
         return self
+
+    @property
+    def host(self) -> str:
+        """Address of the API server."""
+        return self._host
+
+    def ca_pem(self) -> str:
+        """Return the CA that the API server's certificate is checked with, ``""`` for that of the system."""
+        path = self._configuration.ssl_ca_cert
+        if not path:
+            return ""
+        with open(path, encoding="utf-8") as handle:
+            return handle.read()
+
+    def mint(self, namespace: str, service_account: str, spec: Mapping[str, t.Any]) -> Mapping[str, t.Any]:
+        """Request a token of a ServiceAccount and return the status of the answer (``token``, ``expirationTimestamp``).
+
+        Never repeated: a repetition could leave a token that nobody knows. What the server says is left out of errors.
+        """
+        path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{service_account}/token"
+        request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": dict(spec)}
+        _status, body = self.request("POST", path, body=request, repeat=False)
+        status = body.get("status")
+        return status if isinstance(status, dict) else {}
 
     def __exit__(self, *_exc: object) -> None:
         self._pool.clear()
@@ -278,6 +311,9 @@ def client_of(params: Mapping[str, t.Any], *, item: str = "kubeconfig") -> Kube:
     # Loading a kubeconfig sets the process's default; without this a second cluster would inherit the first's login.
     kubernetes.client.Configuration.set_default(None)
     given = {name: params.get(name) for name in AUTH_ARG_SPEC}
+    files: list[MemoryFile] = []
+    if isinstance(given["kubeconfig"], Mapping):
+        given["kubeconfig"], files = keys_in_memory(given["kubeconfig"])
     try:
         configuration = core._create_configuration(core._create_auth_spec(None, **given))
         headers = {
@@ -302,7 +338,7 @@ def client_of(params: Mapping[str, t.Any], *, item: str = "kubeconfig") -> Kube:
             rule="ca-file",
             fix="give the path of a PEM file on the controller.",
         )
-    return Kube(configuration, headers, timeout=float(params.get("request_timeout") or DEFAULT_TIMEOUT))
+    return Kube(configuration, headers, timeout=float(params.get("request_timeout") or DEFAULT_TIMEOUT), files=files)
 
 
 def _check_files(params: Mapping[str, t.Any], item: str) -> None:
