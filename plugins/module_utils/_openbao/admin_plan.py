@@ -34,6 +34,7 @@ path "sys/policy/*" { capabilities = ["create", "read", "update", "delete", "lis
 path "sys/mounts" { capabilities = ["read"] }
 path "sys/mounts/*" { capabilities = ["create", "read", "update", "delete", "list", "sudo"] }
 path "sys/remount" { capabilities = ["create", "update", "sudo"] }
+path "sys/remount/status/*" { capabilities = ["read"] }
 path "sys/namespaces/*" { capabilities = ["create", "read", "update", "delete", "list"] }
 path "sys/namespaces" { capabilities = ["read", "list"] }
 path "sys/config/*" { capabilities = ["create", "read", "update", "delete", "list", "sudo"] }

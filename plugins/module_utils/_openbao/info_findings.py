@@ -10,6 +10,8 @@ import re
 import typing as t
 import urllib.parse
 
+from .mount_mark import owner
+
 Severity = t.Literal["info", "warning", "error"]
 
 #: Every finding, and what it says; a test holds facts for each.
@@ -301,7 +303,7 @@ def _roles(facts: t.Mapping[str, t.Any], limits: Limits) -> list[InfoFinding]:
             item = f"auth mount {path} {role['kind']} {role['name']}"
             fields = role.get("fields") or {}
             found += _audience(kind, item, fields)
-            found += _identity(kind, item, fields)
+            found += _identity(kind, item, fields, own_paths=owner(mount.get("description")) == "jwt_reviewer")
             found += _long_ttl(kind, item, fields, mount.get("config") or {}, limits)
     return found
 
@@ -321,7 +323,8 @@ def _audience(kind: str, item: str, role: t.Mapping[str, t.Any]) -> list[InfoFin
     ]
 
 
-def _identity(kind: str, item: str, role: t.Mapping[str, t.Any]) -> list[InfoFinding]:
+def _identity(kind: str, item: str, role: t.Mapping[str, t.Any], *, own_paths: bool) -> list[InfoFinding]:
+    """*own_paths*: the mount's OpenBao policies open to each namespace its own paths, so that any may log in."""
     bound = _role_identities(kind, role)
     if bound is None:
         return []
@@ -339,7 +342,7 @@ def _identity(kind: str, item: str, role: t.Mapping[str, t.Any]) -> list[InfoFin
                 "name the service accounts, or one of their own such as eso.",
             )
         )
-    elif "*" in spaces:
+    elif "*" in spaces and not own_paths:
         found.append(
             InfoFinding(
                 "role-any-namespace",

@@ -7,7 +7,12 @@ from __future__ import annotations
 
 import typing as t
 
-from .mount_mark import split
+from .mount_mark import owner, split
+
+
+def _ours(mount: t.Mapping[str, t.Any]) -> bool:
+    description = str(mount.get("description") or "")
+    return split(description).ours or bool(owner(description))
 
 
 def info_result(facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
@@ -22,7 +27,7 @@ def info_result(facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
                 "type": str(mount.get("type") or ""),
                 "accessor": str(mount.get("accessor") or ""),
                 "description": str(mount.get("description") or ""),
-                "ours": split(str(mount.get("description") or "")).ours,
+                "ours": _ours(mount),
                 "roles": None if path not in roles else sorted(str(r["name"]) for r in roles[path]),
             }
             for path, mount in sorted((facts.get("auth") or {}).items())
@@ -33,7 +38,7 @@ def info_result(facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
                 "type": str(mount.get("type") or ""),
                 "version": str((mount.get("options") or {}).get("version") or ""),
                 "description": str(mount.get("description") or ""),
-                "ours": split(str(mount.get("description") or "")).ours,
+                "ours": _ours(mount),
             }
             for path, mount in sorted((facts.get("secret_engines") or {}).items())
         ],

@@ -16,6 +16,8 @@ from .._core.plan import Plan
 
 #: What ``openbao_init`` writes as the description of the administrators' auth mount.
 INIT_DESCRIPTION: t.Final = "managed by hackspace.infra"
+#: The mark of a module that alone owns its mounts, such as ``jwt_reviewer``.
+_OWNER = re.compile(r"\[hackspace\.infra: ([a-z_]+)\]\s*$")
 _MARK = re.compile(r"\s*\[hackspace\.infra((?: [a-z_]+=[0-9a-f]{12})*)\]\s*$")
 
 
@@ -52,6 +54,12 @@ def split(description: str | None) -> Description:
         return Description(text.strip())
     evidence = dict(part.split("=", 1) for part in match.group(1).split())
     return Description(text[: match.start()].strip(), True, evidence)
+
+
+def owner(description: str | None) -> str:
+    """Return the module that alone owns the mount, an empty string if none does."""
+    match = _OWNER.search(description or "")
+    return match.group(1) if match else ""
 
 
 def wanted_description(there: Description, wanted: str | None) -> str:

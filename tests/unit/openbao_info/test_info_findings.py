@@ -218,3 +218,13 @@ def test_span(seconds: int, text: str) -> None:
 @pytest.mark.parametrize(("text", "version"), [("2.6.2", (2, 6, 2)), ("v1.13.2+x", (1, 13, 2)), ("HEAD", None)])
 def test_version(text: str, version: tuple[int, int, int] | None) -> None:
     assert parsed_version(text) == version
+
+
+def test_a_mount_of_the_reviewers_lets_every_namespace_in_to_its_own_paths() -> None:
+    facts = kube(bound_service_account_namespaces=["*"])
+    facts["auth"]["m"]["description"] = "Tenants of c by token_request [hackspace.infra: jwt_reviewer]"
+    assert info_findings(facts) == []
+    assert [m["ours"] for m in info_result(facts)["auth_mounts"]] == [True]
+    facts["auth"]["m"]["description"] = "Tenants of c"
+    assert [f.id for f in info_findings(facts)] == ["role-any-namespace"]
+    assert [m["ours"] for m in info_result(facts)["auth_mounts"]] == [False]
