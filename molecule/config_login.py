@@ -1,8 +1,9 @@
 # SPDX-FileCopyrightText: 2026 hackspace.infra contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Starts a lab with OpenBao for a scenario of the role openbao_config, and makes the administrators' login in it.
+"""Starts a lab with OpenBao for a scenario of the roles openbao_config or jwt_reviewer, with the administrators' login.
 
-Usage: config_login.py NAME; variables for the scenario are left in <state of the lab>/config/vars.json.
+Usage: config_login.py NAME [CLUSTER KV_MOUNT]; variables for the scenario are left in STATE/config/vars.json.
+With a cluster, that is started too, and the secret engine made that the cluster's tenants read.
 """
 
 from __future__ import annotations
@@ -26,24 +27,27 @@ def private(path: Path, text: str) -> str:
     return str(path)
 
 
-def main(name: str) -> None:
+def main(name: str, cluster: str = "", kv_mount: str = "") -> None:
     lab = Lab(name)
-    lab.up(["openbao"])
+    lab.up(["openbao", cluster] if cluster else ["openbao"])
     token = lab.init_openbao().root_token
     active = next(n for n in lab.openbao_nodes if n.name == lab.openbao_active())
     server = lab.openbao_server(active.name)
     password = secrets.token_urlsafe(24)
-    for path, body in (
+    requests: list[tuple[str, dict[str, object]]] = [
         ("sys/auth/userpass", {"type": "userpass", "description": "managed by hackspace.infra"}),
         ("sys/policies/acl/platform-admin", {"policy": DEFAULT_POLICY}),
         ("auth/userpass/users/platform-admin", {"password": password, "token_policies": ["platform-admin"]}),
-    ):
+    ]
+    if kv_mount:
+        requests.append((f"sys/mounts/{kv_mount}", {"type": "kv", "options": {"version": "2"}}))
+    for path, body in requests:
         answer = server.request("POST", f"/v1/{path}", body, token=token, timeout=30)
         if answer.status >= 300:
             raise SystemExit(f"POST {path}: HTTP {answer.status}")
     folder = lab.state / "config"
     folder.mkdir(mode=0o700, exist_ok=True)
-    variables = {
+    variables: dict[str, object] = {
         "openbao_config_nodes": [
             {"name": n.name, "url": n.address, "tls_server_name": n.tls_server_name} for n in lab.openbao_nodes
         ],
@@ -59,8 +63,15 @@ def main(name: str) -> None:
         "scenario_active": {"url": active.address, "tls_server_name": active.tls_server_name},
         "scenario_folder": str(folder),
     }
+    if cluster:
+        about = lab.clusters[cluster]
+        variables["scenario_cluster"] = {
+            "kubeconfig": str(about.kubeconfig),
+            "api_server": about.api_server,
+            "ca_file": str(about.ca_file),
+        }
     private(folder / "vars.json", json.dumps(variables, indent=1))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -1,8 +1,9 @@
 # SPDX-FileCopyrightText: 2026 hackspace.infra contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The demonstration: real servers are set up, restarted, unsealed by three holders, and found as they should be.
+"""The demonstration: real servers are set up, restarted, unsealed by three holders, and found as they should be; a pod
+of a tenant on one cluster reads its secret on the other, and is refused its neighbour's.
 
-Talks to the lab by its command line only, and to OpenBao by the playbooks that people type.
+Talks to the lab by its command line only, and to OpenBao by the playbooks that people type and as a pod would.
 """
 
 from __future__ import annotations
@@ -23,9 +24,16 @@ from pathlib import Path
 
 import yaml
 
+from tools.pod_identity import Api, Problem, log_in, make_pod, owner, token_of_pod
+
 ROOT = Path(__file__).resolve().parent.parent
 LOGS = ROOT / "tests" / "output" / "demo"
 HOLDERS = ("ada", "bo", "cleo")
+#: OpenBao policy of those who write the tenants' OpenBao secrets.
+EDITOR = "tenants-editor"
+#: The cluster whose pods log in, and its two tenants with what each keeps in OpenBao.
+CLUSTER = "member-prod"
+TENANTS = {"4-aux-alice": {"colour": "turquoise"}, "4-aux-bob": {"colour": "crimson"}}
 
 
 class Failed(Exception):
@@ -115,11 +123,20 @@ class Demo:
         )
         return {row["name"]: str(row["detail"]) for row in json.loads(done.stdout) if row["component"] == "openbao"}
 
+    @staticmethod
+    def say(text: str) -> None:
+        """Say what happens."""
+        print(f"   {text}", flush=True)
+
     def expect(self, condition: object, text: str) -> None:
         """Say what was found, or fail."""
         if not condition:
             raise Failed(f"expected: {text}")
         print(f"   -> {text}", flush=True)
+
+    def described(self) -> dict[str, t.Any]:
+        """Return what the lab says about itself: addresses and paths."""
+        return t.cast("dict[str, t.Any]", json.loads((self.state / "lab.json").read_text(encoding="utf-8")))
 
 
 def changed(output: str) -> int:
@@ -153,6 +170,11 @@ def describe_site(state: Path) -> None:
         "initialise": True,
         "shares_dir": str(shares),
         "login": {"auth_method": "userpass", "username": "platform-admin", "password_file": str(password)},
+        "config": {
+            "policies": [
+                {"name": EDITOR, "rules": [{"path": "kv/data/tenants/*", "capabilities": ["create", "update"]}]}
+            ]
+        },
     }
     sources = [
         {
@@ -164,6 +186,42 @@ def describe_site(state: Path) -> None:
     ]
     text = json.dumps({"platform_openbao": site, "openbao_unseal_sources": sources}, indent=2)
     (folder / "site.yml").write_text(text + "\n", encoding="utf-8")
+
+
+def pod_of_a_tenant(demo: Demo) -> None:
+    """Log in as a pod of the first tenant; read what is the tenant's, be refused what is the neighbour's.
+
+    :raises Failed: when a read is answered otherwise.
+    :raises Problem: when the pod gets no token or no login.
+    """
+    lab = demo.described()
+    node = next(n for n in lab["openbao"]["nodes"] if demo.states()[n["name"]] == "active")
+    openbao = Api(node["address"], lab["openbao"]["ca_file"], name=node["tls_server_name"])
+    password = (demo.state / "platform-admin.password").read_text(encoding="utf-8").strip()
+    editor = owner(openbao, "platform-admin", password, EDITOR)
+    for namespace, content in TENANTS.items():
+        editor.need("POST", f"/v1/kv/data/tenants/{CLUSTER}/{namespace}/web", {"data": content})
+
+    about = lab["clusters"][CLUSTER]
+    bearer = Path(about["token_file"]).read_text(encoding="utf-8").strip()
+    cluster = Api(about["api_server"], about["ca_file"], {"Authorization": f"Bearer {bearer}"})
+    mine, theirs = TENANTS
+    pod = ("web", make_pod(cluster, mine, "eso", "web"))
+    audience = f"openbao-{CLUSTER}"
+    jwt = token_of_pod(cluster, mine, "eso", pod, audience)
+    demo.say(f"pod web in namespace {mine} of {CLUSTER} gets a token of its ServiceAccount eso, audience {audience}")
+    tenant, login = log_in(openbao, f"kubernetes-{CLUSTER}", "tenant", jwt)
+    demo.expect(
+        login["metadata"]["service_account_namespace"] == mine,
+        f"OpenBao asked {CLUSTER} who that is ({login['metadata']['service_account_namespace']}"
+        f"/{login['metadata']['service_account_name']}) and lets it in for {login['lease_duration'] // 60} minutes",
+    )
+    path = f"kv/data/tenants/{CLUSTER}/{mine}/web"
+    status, answer = tenant.request("GET", f"/v1/{path}")
+    demo.expect(status == 200 and answer["data"]["data"] == TENANTS[mine], f"reads {path}: {json.dumps(TENANTS[mine])}")
+    path = f"kv/data/tenants/{CLUSTER}/{theirs}/web"
+    status, _answer = tenant.request("GET", f"/v1/{path}")
+    demo.expect(status == 403, f"is refused {path}: HTTP 403")
 
 
 def run(demo: Demo) -> None:
@@ -194,8 +252,12 @@ def run(demo: Demo) -> None:
         demo.play("unseal")
         demo.expect(not sealed(demo.states()), "all three nodes unsealed, one of them active")
     with demo.step("Set up again: there is nothing to do"):
-        again = changed(demo.play("site"))
-        demo.expect(again == 0, "changed=0")
+        output = demo.play("site")
+        demo.expect(changed(output) == 0, "changed=0")
+    with demo.step(f"A pod of tenant A on {CLUSTER} reads its secret from OpenBao, and tries tenant B's"):
+        pod_of_a_tenant(demo)
+        said = re.search(rf'"({CLUSTER}: .* until .*)"', output)
+        demo.expect(said, said[1] if said else "the last run names the end of the reviewer's token")
 
 
 def summary(demo: Demo) -> str:
@@ -224,7 +286,7 @@ def main(arguments: t.Sequence[str] | None = None) -> int:
             demo.lab("down", "--wipe")
             return 0
         run(demo)
-    except Failed as problem:
+    except (Failed, Problem) as problem:
         print(f"\nThe demo stopped: {problem}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

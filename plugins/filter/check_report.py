@@ -17,15 +17,15 @@ author: hackspace.infra contributors (@hackspace)
 version_added: 0.1.0
 short_description: One report from everything that was checked
 description:
-  - Joins the results of C(inventory_findings), M(hackspace.infra.openbao_seal_info), M(hackspace.infra.openbao_info)
-    and M(hackspace.infra.kube_info) into one list of findings and lines for people.
+  - Joins the results of C(inventory_findings), M(hackspace.infra.openbao_seal_info), M(hackspace.infra.openbao_info),
+    M(hackspace.infra.kube_info), M(hackspace.infra.jwt_reviewer_info) into one list of findings and lines for people.
   - The role C(platform_checks) uses it.
 positional: _input
 options:
   _input:
     description:
-      - A mapping with any of C(inventory) (list of findings), C(seal), C(openbao), C(clusters) (results of the modules)
-        and C(not_checked) (list of C(what) and C(why)).
+      - A mapping with any of C(inventory) (list of findings), C(seal), C(openbao), C(clusters), C(reviewers) (results
+        of the modules) and C(not_checked) (list of C(what) and C(why)).
     type: dict
     required: true
   name:
@@ -92,6 +92,7 @@ def check_report(checked: t.Any, name: str = "", accept: t.Any = None, fail_on: 
                 seal=checked.get("seal"),
                 openbao=checked.get("openbao"),
                 clusters=checked.get("clusters"),
+                reviewers=checked.get("reviewers"),
                 not_checked=checked.get("not_checked") or (),
             ),
             name=name,

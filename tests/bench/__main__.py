@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 hackspace.infra contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Measures the budgets: the lab's start, site.yml, sending unseal shares; prints seconds and requests.
+"""Measures the budgets: the lab's start, site.yml, sending unseal shares, reviewers; prints seconds and requests.
 
 Numbers, not a verdict: a shared machine is noisy.
 """
@@ -11,6 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.bench import reviewers
 from tests.integration.ansible_run import run_play
 from tests.site import SITE, UNSEAL, new_site
 
@@ -22,7 +23,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         started = time.monotonic()
         with new_site("bench", Path(folder)) as site:
-            print(f"{time.monotonic() - started:8.2f} s  three OpenBao servers up (whole lab: budget 45 s)", flush=True)
+            up = time.monotonic() - started
+            print(f"{up:8.2f} s  three OpenBao servers and a cluster up (whole lab: budget 45 s)", flush=True)
             first = run_play(SITE, inventory=site.inventory).ok()
             print(f"{first.secs:8.2f} s  site.yml on a new site", flush=True)
             seconds, sending, requests = [], [], []
@@ -40,6 +42,7 @@ def main() -> None:
                 requests.append(sum(site.seen().values()) - before)
             print(f"{sorted(sending)[ROUNDS // 2]:8.2f} s  unseal.yml until all shares are sent, start-up included")
             print(f"{sorted(seconds)[ROUNDS // 2]:8.2f} s  site.yml again, {sorted(requests)[ROUNDS // 2]} requests")
+            reviewers.main(site)
 
 
 if __name__ == "__main__":

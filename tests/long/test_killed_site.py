@@ -11,18 +11,22 @@ from pathlib import Path
 import pytest
 
 from tests.integration.ansible_run import run_play, start_play
-from tests.site import SITE, new_site
+from tests.site import CLUSTER, SITE, new_site
+
+#: The server at whose request the run is killed, and how many requests it has answered before.
+POINTS = [("openbao-0", n) for n in (1, 2, 14, 18, 22, 26, 30, 34, 42, 50)] + [(CLUSTER, n) for n in (0, 4, 8, 12, 16)]
 
 
-@pytest.mark.parametrize("after", [1, 2, 14, 18, 22, 26, 30, 34])
-def test_killed_and_run_again(after: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("server", "after"), POINTS)
+def test_killed_and_run_again(server: str, after: int, tmp_path: Path) -> None:
     with new_site(f"kill-{after}", tmp_path) as site:
         run = start_play(SITE, inventory=site.inventory)
 
         def kill(_method: str, _path: str) -> None:
             os.killpg(run.process.pid, signal.SIGKILL)
 
-        site.proxies["openbao-0"].call(kill, "after", skip=after)
+        proxy = site.api if server == CLUSTER else site.proxies[server]
+        proxy.call(kill, "after", skip=after)
         assert run.wait().rc == -signal.SIGKILL
         again = run_play(SITE, inventory=site.inventory)
         if again.rc:

@@ -34,6 +34,7 @@ class Checked:
     :ivar seal: result of ``openbao_seal_info``.
     :ivar openbao: result of ``openbao_info``.
     :ivar clusters: result of ``kube_info``.
+    :ivar reviewers: result of ``jwt_reviewer_info``.
     :ivar not_checked: what could not be asked for, with the reason.
     """
 
@@ -41,6 +42,7 @@ class Checked:
     seal: t.Mapping[str, t.Any] | None = None
     openbao: t.Mapping[str, t.Any] | None = None
     clusters: t.Mapping[str, t.Any] | None = None
+    reviewers: t.Mapping[str, t.Any] | None = None
     not_checked: t.Sequence[t.Mapping[str, t.Any]] = ()
 
 
@@ -59,6 +61,7 @@ def report(
     for what, key, result in (
         ("OpenBao", "auth_mounts", checked.openbao),
         ("clusters", "clusters", checked.clusters),
+        ("reviewers", "clusters", checked.reviewers),
     ):
         if result is None:
             continue
@@ -177,6 +180,7 @@ def _lines(checked: Checked, result: t.Mapping[str, t.Any], name: str) -> list[s
     lines += _seal_lines(checked.seal)
     lines += _openbao_lines(checked.openbao)
     lines += _cluster_lines(checked.clusters)
+    lines += _reviewer_lines(checked.reviewers)
     for severity in SEVERITIES:
         some = [f for f in result["findings"] if f["severity"] == severity]
         if some:
@@ -251,4 +255,22 @@ def _cluster_lines(clusters: t.Mapping[str, t.Any] | None) -> list[str]:
         if cluster.get("expires"):
             text += f", {cluster['credential']} ends on {str(cluster['expires'])[:10]}"
         lines.append(text)
+    return lines
+
+
+def _reviewer_lines(reviewers: t.Mapping[str, t.Any] | None) -> list[str]:
+    if reviewers is None or not reviewers.get("clusters"):
+        return []
+    lines = ["Reviewers"]
+    for cluster in reviewers["clusters"]:
+        broken = cluster.get("broken")
+        text = f"  {cluster['name']} ({cluster['mode']}): "
+        if broken:
+            text += f"broken at {broken['hop']}"
+        elif any(hop["hop"] == "login" and hop["status"] == "ok" for hop in cluster["hops"]):
+            text += f"{cluster['client']} can log in"
+        else:
+            text += "nothing wrong, no login made"
+        ends = (cluster.get("reviewer") or {}).get("expires_at")
+        lines.append(text + (f", its token ends on {str(ends)[:10]}" if ends else ""))
     return lines

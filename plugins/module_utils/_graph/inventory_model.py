@@ -31,6 +31,11 @@ ROLE_PREFIXES: t.Final = ("platform_checks_", "platform_components_", "platform_
 #: Groups of the contract whose hosts' variables are looked at.
 HOST_GROUPS: t.Final = ("openbao_nodes", "pve_nodes", "talos_vms")
 
+#: Seconds. API servers give no shorter tokens; a login that lives longer outlives its ServiceAccount.
+LIFETIME_RANGE: t.Final = (600, 366 * 86400)
+TTL_RANGE: t.Final = (60, 3600)
+_UNITS: t.Final[t.Mapping[str, int]] = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
 #: Every rule and what it says; a test holds one broken inventory for each.
 RULES: t.Final[t.Mapping[str, str]] = {
     "address": "an address is an IP address",
@@ -38,9 +43,12 @@ RULES: t.Final[t.Mapping[str, str]] = {
     "audience-is-issuer": "the audience for OpenBao is not one that the API server itself accepts",
     "boot-secret-in-openbao": "nothing needed to boot or unseal the platform lives in OpenBao",
     "cluster-access": "each cluster says how to reach its API",
+    "client-reviews-itself": "no tenant's ServiceAccount may review tokens",
     "cluster-group": "each group cluster_<name> belongs to a cluster that is declared",
+    "default-service-account": "pods without a ServiceAccount of their own cannot log in to OpenBao",
     "dns-in-boot-path": "unsealing works while DNS is down",
     "domain": "a domain is a domain",
+    "duration": "a duration is a number of seconds, or one with s, m, h or d",
     "even-voters": "a majority needs an odd number of voters",
     "file-mode": "a file that holds a secret is readable by its owner only",
     "file-missing": "files that are named exist on the controller",
@@ -49,13 +57,16 @@ RULES: t.Final[t.Mapping[str, str]] = {
     "length": "texts are not empty",
     "login": "a login has what its method needs",
     "missing-key": "required keys are there",
+    "mixed-wildcard": "a list with * has nothing else",
     "mount-path": "a mount is written without a slash at its ends",
     "name": "names are DNS labels",
+    "nested-mount": "no auth mount lies inside another",
     "one-upstream": "there is exactly one upstream cluster as soon as there are two clusters",
     "path-absolute": "paths do not depend on the current folder",
     "plain-http": "TLS everywhere except on loopback",
     "plaintext-secret": "no OpenBao secret, unseal share or private key stands in the inventory",
     "range": "numbers are within their limits",
+    "reviewer-expires": "a reviewer's token expires and is replaced",
     "secret-holders": "each offline secret is held by at least two people",
     "threshold-above-shares": "the threshold is not above the number of shares",
     "threshold-of-one": "one share alone does not unseal",
@@ -68,6 +79,8 @@ RULES: t.Final[t.Mapping[str, str]] = {
     "unique-holder": "no two holders have the same name",
     "unique-holder-key": "no two holders have the same public key",
     "unique-mount": "no two clusters have the same auth mount, and none has that of the administrators",
+    "unique-namespace": "no namespace belongs to two tenants of a cluster",
+    "unique-tenant": "no two tenants of a cluster have the same name",
     "unique-vmid": "no two Talos VMs have the same VM id",
     "unknown-cluster": "a cluster that is referred to is declared",
     "unknown-holder": "people who hold offline secrets are declared as holders",
@@ -262,7 +275,8 @@ def _translated(error: t.Any, parts: list[str | int]) -> list[Finding]:
             if key not in value and f"'{key}'" in error.message.split(" is a required")[0]
         ]
     if error.validator == "type":
-        wanted = _TYPES.get(str(schema["type"]), str(schema["type"]))
+        types = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+        wanted = " or ".join(_TYPES.get(str(one), str(one)) for one in types)
         return [Finding(place, "type", f"is {_shown(value)}, not {wanted}.", f"write it as {wanted}.")]
     if error.validator == "enum":
         choices = ", ".join(str(c) for c in schema["enum"])
@@ -349,15 +363,22 @@ def _cluster_findings(inventory: Inventory) -> list[Finding]:
     login = _mapping(_openbao(inventory).get("login"))
     taken = login.get("mount_point") or login.get("auth_method")
     mounts = field("openbao_mount")
+    others = [
+        (f"platform_openbao.config.auth_mounts[{i}].path", mount["path"].strip("/"))
+        for i, mount in _records(_mapping(_openbao(inventory).get("config")).get("auth_mounts"))
+        if isinstance(mount.get("path"), str)
+    ]
     if isinstance(taken, str):
-        mounts = [("platform_openbao.login", taken.strip("/")), *mounts]
-    found += _twice(mounts, "unique-mount", "the auth mount of", "give each cluster a mount of its own.")
-    found += _twice(
-        field("openbao_audience"),
-        "unique-audience",
-        "the audience of",
-        "give each cluster its own: with one for two, a token of one cluster is good at the other's mount.",
+        others = [("platform_openbao.login", taken.strip("/")), *(o for o in others if o[1] != taken.strip("/"))]
+    own_mount, own_audience = (
+        "give each cluster a mount of its own.",
+        ("give each cluster its own: with one for two, a token of one cluster is good at the other's mount."),
     )
+    found += _twice([*others, *mounts], "unique-mount", "the auth mount of", own_mount)
+    found += _like_a_default(clusters, "openbao_mount", "kubernetes-", "unique-mount", own_mount)
+    found += _nested_mounts([*others, *mounts])
+    found += _twice(field("openbao_audience"), "unique-audience", "the audience of", own_audience)
+    found += _like_a_default(clusters, "openbao_audience", "openbao-", "unique-audience", own_audience)
     upstream = [i for i, c in clusters if c.get("role") == "upstream"]
     for i in upstream[1:]:
         found.append(
@@ -403,6 +424,7 @@ def _cluster_findings(inventory: Inventory) -> list[Finding]:
                 )
             )
         found += _plain_http(f"{place}.api_server", cluster.get("api_server"))
+        found += _reviewer_findings(f"{place}.reviewer", _mapping(cluster.get("reviewer")))
     names = {str(c.get("name")) for _other, c in clusters}
     wanted = {n.replace("-", "_") for n in names}
     for group in sorted(inventory.groups):
@@ -426,6 +448,118 @@ def _cluster_findings(inventory: Inventory) -> list[Finding]:
                     "declare the cluster, or correct the name.",
                 )
             )
+    return found
+
+
+def _like_a_default(
+    clusters: t.Sequence[tuple[int, t.Mapping[str, t.Any]]], key: str, prefix: str, rule: str, fix: str
+) -> list[Finding]:
+    """Report each *key* that is what another cluster without that key gets: *prefix* and its name."""
+    defaults = {f"{prefix}{c['name']}": i for i, c in clusters if isinstance(c.get("name"), str) and not c.get(key)}
+    return [
+        Finding(
+            f"platform_clusters[{i}].{key}",
+            rule,
+            f"{_shown(c[key])} is what platform_clusters[{defaults[c[key]]}] has by default.",
+            fix,
+        )
+        for i, c in clusters
+        if isinstance(c.get(key), str) and defaults.get(c[key], i) != i
+    ]
+
+
+def _nested_mounts(mounts: t.Sequence[tuple[str, t.Any]]) -> list[Finding]:
+    """Report each mount that lies inside another; OpenBao refuses it."""
+    named = [(place, mount) for place, mount in mounts if isinstance(mount, str) and mount]
+    return [
+        Finding(
+            place,
+            "nested-mount",
+            f"{_shown(mount)} lies inside the auth mount of {other}: OpenBao refuses that.",
+            "choose paths of which none begins with another and a slash.",
+        )
+        for place, mount in named
+        for other, outer in named
+        if mount.startswith(f"{outer}/")
+    ]
+
+
+def _out_of_range(place: str, value: t.Any, least: int, most: int) -> list[Finding]:
+    """Report a duration of less than *least* or more than *most* seconds."""
+    match = re.fullmatch(r"(\d+)([smhd]?)", str(value)) if isinstance(value, int | str) else None
+    if match is None or least <= int(match[1]) * _UNITS[match[2]] <= most:
+        return []
+    limits = f"{least} seconds to {most} seconds"
+    return [Finding(place, "range", f"is {_shown(value)}, not {limits}.", f"give a duration of {limits}.")]
+
+
+def _reviewer_findings(place: str, reviewer: t.Mapping[str, t.Any]) -> list[Finding]:
+    """Report what is wrong with how one cluster's tokens are checked and who may log in."""
+    found = []
+    mode = reviewer.get("mode")
+    if mode == "long_lived":
+        found.append(
+            Finding(
+                f"{place}.mode",
+                "reviewer-expires",
+                "is long_lived: whoever gets hold of that token has it for good.",
+                "mode: token_request, which replaces the token before it expires.",
+                "warning",
+            )
+        )
+    if mode == "client_jwt":
+        found.append(
+            Finding(
+                f"{place}.mode",
+                "client-reviews-itself",
+                "is client_jwt: each tenant may review tokens, and its token is good at the API server.",
+                "mode: token_request.",
+                "warning",
+            )
+        )
+    access = _mapping(reviewer.get("access"))
+    found += _out_of_range(f"{place}.token_lifetime", reviewer.get("token_lifetime"), *LIFETIME_RANGE)
+    found += _out_of_range(f"{place}.access.ttl", access.get("ttl"), *TTL_RANGE)
+    tenants = _records(access.get("per_tenant"))
+    lists = [(f"{place}.access.{key}", access.get(key)) for key in ("service_accounts", "namespaces")]
+    lists += [
+        (f"{place}.access.per_tenant[{i}].service_accounts", tenant.get("service_accounts")) for i, tenant in tenants
+    ]
+    for path, names in lists:
+        if not isinstance(names, list):
+            continue
+        if "*" in names and len(names) > 1:
+            found.append(
+                Finding(
+                    path, "mixed-wildcard", "has * and other names: OpenBao refuses that.", "leave out one of them."
+                )
+            )
+        elif path.endswith("service_accounts") and {"default", "*"} & {n for n in names if isinstance(n, str)}:
+            found.append(
+                Finding(
+                    path,
+                    "default-service-account",
+                    "allows the ServiceAccount default, which every pod has that names no other.",
+                    "make a ServiceAccount for it, for example eso.",
+                )
+            )
+    where = f"{place}.access.per_tenant"
+    found += _twice(
+        [(f"{where}[{i}].name", tenant.get("name")) for i, tenant in tenants],
+        "unique-tenant",
+        "the name of",
+        "give each tenant a name of its own.",
+    )
+    found += _twice(
+        [
+            (f"{where}[{i}].namespaces[{n}]", namespace)
+            for i, tenant in tenants
+            for n, namespace in enumerate(tenant.get("namespaces") or [tenant.get("name")])
+        ],
+        "unique-namespace",
+        "that of",
+        "give it to one tenant.",
+    )
     return found
 
 

@@ -206,3 +206,65 @@ def test_shipped_inventories_are_yaml(name: str) -> None:
     assert files
     for path in files:
         assert yaml.safe_load(path.read_text())
+
+
+REVIEWER: dict[str, t.Any] = {
+    "enabled": True,
+    "mode": "jwt_pubkeys",
+    "namespace": "token-review",
+    "service_account": "reviewer",
+    "canary_service_account": "canary",
+    "cluster_role": "bao:token-review",
+    "token_lifetime": "7d",
+    "key_overlap": 3600,
+    "access": {
+        "role": "tenants",
+        "service_accounts": ["eso", "app-*"],
+        "namespaces": ["3-edge-*", "4-aux-alice"],
+        "namespace_selector": {"tenancy": "true"},
+        "ttl": "10m",
+        "token_type": "service",
+        "find": True,
+        "per_tenant": [{"name": "alice"}, {"name": "bob", "namespaces": ["4-aux-bob"], "service_accounts": ["web"]}],
+    },
+}
+
+
+def test_everything_about_a_reviewer() -> None:
+    assert findings(Inventory({"platform_clusters": [{**CLUSTER, "reviewer": REVIEWER}]}, {})) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "good"),
+    [
+        ("token_lifetime", 599, False),
+        ("token_lifetime", 600, True),
+        ("token_lifetime", "10m", True),
+        ("token_lifetime", "366d", True),
+        ("token_lifetime", "367d", False),
+        ("ttl", "59s", False),
+        ("ttl", "1m", True),
+        ("ttl", "1h", True),
+        ("ttl", 3601, False),
+    ],
+)
+def test_limits_of_durations(key: str, value: str | int, good: bool) -> None:
+    reviewer = {"access": {key: value}} if key == "ttl" else {key: value}
+    found = findings(Inventory({"platform_clusters": [{**CLUSTER, "reviewer": reviewer}]}, {}))
+    assert [f.rule for f in found] == ([] if good else ["range"])
+
+
+def test_names_that_two_clusters_get_by_default_do_not_clash() -> None:
+    clusters = [{"name": name, "kubeconfig": "/k"} for name in ("one", "two")]
+    assert findings(Inventory({"platform_clusters": clusters}, {})) == []
+    clusters[0] |= {"openbao_mount": "kubernetes-one", "openbao_audience": "openbao-one"}
+    assert findings(Inventory({"platform_clusters": clusters}, {})) == []
+
+
+def test_a_tenant_without_namespaces_has_that_of_its_name() -> None:
+    tenants = [{"name": "alice"}, {"name": "bob", "namespaces": ["bob", "alice"]}]
+    cluster = {**CLUSTER, "reviewer": {"access": {"per_tenant": tenants}}}
+    found = findings(Inventory({"platform_clusters": [cluster]}, {}))
+    assert [(f.rule, f.path) for f in found] == [
+        ("unique-namespace", "platform_clusters[0].reviewer.access.per_tenant[1].namespaces[1]")
+    ]
