@@ -99,7 +99,7 @@ class ExternalSecrets:
         ]
 
     def _resources(self, cancelled: Callable[[], bool]) -> str:
-        for value in yaml.safe_load_all((FILES / "eso" / "rbac.yaml").read_text()):
+        for value in yaml.safe_load((FILES / "eso" / "rbac.yaml").read_text()):
             self._cluster.apply(_PATHS[value["kind"]].format(**value["metadata"]), value)
         folder = build.path(PROGRAM).parent / "crds"
         for plural, group, _version in KINDS:

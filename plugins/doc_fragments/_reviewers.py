@@ -156,8 +156,8 @@ options:
         default: 30d
       key_overlap:
         description: >-
-          For O(clusters[].mode=jwt_pubkeys), how long a public key is kept after the API server has stopped publishing it, so that tokens that it signed work until they
-          expire.
+          For O(clusters[].mode=jwt_pubkeys), how long a public key is kept after the API server has stopped publishing it,
+          so that tokens that it signed work until they expire.
         type: str
         default: 1h
       access:

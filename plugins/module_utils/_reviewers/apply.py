@@ -137,18 +137,18 @@ class Applier:
                     self._move(new, old)
             raise
 
-    def _move(self, old: str, new: str) -> None:
+    def _move(self, source: str, target: str) -> None:
         """Change the path of an auth mount. The server does it in the background."""
-        answer = self._bao.request("POST", "sys/remount", {"from": f"auth/{old}", "to": f"auth/{new}"}, ok=(200,))
+        answer = self._bao.request("POST", "sys/remount", {"from": f"auth/{source}", "to": f"auth/{target}"}, ok=(200,))
         number = str((answer.body.get("data") or {}).get("migration_id") or "")
         end = time.monotonic() + _MOVE_PATIENCE
         while True:
-            status = self._move_status(number, new)
+            status = self._move_status(number, target)
             if status == "success":
                 return
             if status != "in-progress" or time.monotonic() >= end:
                 raise HackspaceError(
-                    f"OpenBao did not move the auth mount {old} to {new} ({status or 'no word of it'}).",
+                    f"OpenBao did not move the auth mount {source} to {target} ({status or 'no word of it'}).",
                     rule="mount-move",
                     fix="see the server's log, and run again: the next run leads on from what is there.",
                 )

@@ -358,7 +358,7 @@ class Engine:
         if any(link.error is not None for link in self._links):
             return
         for change in self._shared.changes:
-            for step in t.cast("tuple[Bao, ...]", change.payload or ()):
+            for step in t.cast(tuple[Bao, ...], change.payload or ()):
                 self._bao.request(step.method, step.path, ok=(200, 204, 404))
 
     # -- afterwards --------------------------------------------------------------------------------------------------

@@ -74,4 +74,4 @@ class NoteMode:
     body: Mapping[str, t.Any]
 
 
-Step = KubeApply | KubeDelete | Bao | MakeMount | WritePolicy | WriteConfig | Rotate | Swap | NoteMode
+Step: t.TypeAlias = "KubeApply | KubeDelete | Bao | MakeMount | WritePolicy | WriteConfig | Rotate | Swap | NoteMode"
