@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 hackspace.infra contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The demonstration: real servers are set up, restarted, unsealed by three holders, and found as they should be; a pod
-of a tenant on one cluster reads its secret on the other, and is refused its neighbour's.
+of a tenant on one cluster reads its OpenBao secret on the other, and is refused its neighbour's.
 
 Talks to the lab by its command line only, and to OpenBao by the playbooks that people type and as a pod would.
 """
@@ -254,7 +254,7 @@ def run(demo: Demo) -> None:
     with demo.step("Set up again: there is nothing to do"):
         output = demo.play("site")
         demo.expect(changed(output) == 0, "changed=0")
-    with demo.step(f"A pod of tenant A on {CLUSTER} reads its secret from OpenBao, and tries tenant B's"):
+    with demo.step(f"A pod of tenant A on {CLUSTER} reads its OpenBao secret, and tries tenant B's"):
         pod_of_a_tenant(demo)
         said = re.search(rf'"({CLUSTER}: .* until .*)"', output)
         demo.expect(said, said[1] if said else "the last run names the end of the reviewer's token")

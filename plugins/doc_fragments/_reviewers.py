@@ -181,7 +181,7 @@ options:
             elements: str
           namespace_selector:
             description:
-              - Labels of namespaces from which to log in, beside O(clusters[].access.namespaces).
+              - Labels of namespaces from which to log in, beside O(clusters[].access.namespaces). Values are texts.
               - The reviewer may then read namespaces.
             type: dict
           ttl:

@@ -21,8 +21,8 @@ description:
   - Decodes the header and the claims of a JSON Web Token, with names for what Kubernetes puts into it.
   - B(Verifies nothing). Neither the signature nor the times are checked, so anybody can have written what is returned.
     Use it to explain a login that fails, never to decide what somebody may do.
-  - Returns public claims only. The token itself is a secret and is neither returned nor repeated in an error; keep
-    tasks that handle it under C(no_log).
+  - Returns public claims only. The token itself opens what it is for, and is neither returned nor repeated in an
+    error; keep tasks that handle it under C(no_log).
   - Works offline and needs no further package.
 positional: _input
 options:

@@ -80,7 +80,9 @@ options:
     type: bool
     default: false
   on_unreachable:
-    description: What to do about clusters that cannot be asked, once all others are done.
+    description:
+      - What to do about clusters that cannot be asked, once all others are done.
+      - A cluster that was read and then refused or did not confirm a nudge always makes the module fail.
     type: str
     choices: [fail, warn]
     default: fail
@@ -133,7 +135,8 @@ clusters:
       sample: member-prod
     state:
       description: V(healthy) (nothing to nudge), V(nudged), V(recovered) (nudged and all Ready since), V(not_ready)
-        (nudged and not all Ready), V(not_installed) (no External Secrets) or V(unreachable).
+        (nudged and not all Ready), V(failed) (a nudge was refused or not confirmed), V(not_installed) (no External
+        Secrets) or V(unreachable).
       type: str
       sample: recovered
     external_secrets:
@@ -162,7 +165,7 @@ clusters:
           type: str
           sample: OpenBao answers 403 to GET /v1/kv/data/tenants/member-prod/4-aux-bob/db
     problem:
-      description: Why the cluster could not be asked; empty otherwise.
+      description: Why the cluster could not be asked, or what was refused or not answered; empty otherwise.
       type: str
     requests:
       description: Number of requests sent to the API server.
@@ -189,7 +192,12 @@ from ansible_collections.hackspace.infra.plugins.module_utils._core.errors impor
 from ansible_collections.hackspace.infra.plugins.module_utils._core.module import ArgumentSpec, plan_result, run
 from ansible_collections.hackspace.infra.plugins.module_utils._core.plan import Plan
 from ansible_collections.hackspace.infra.plugins.module_utils._eso import sync_apply, sync_report
-from ansible_collections.hackspace.infra.plugins.module_utils._eso.sync_plan import SELECTIONS, Selection, selection
+from ansible_collections.hackspace.infra.plugins.module_utils._eso.sync_plan import (
+    SELECTIONS,
+    Item,
+    Selection,
+    selection,
+)
 
 #: Threads mostly wait; more would only cost memory.
 CLUSTERS_AT_ONCE: t.Final = 32
@@ -264,15 +272,26 @@ def work(
     deadline = time.monotonic() + (params["wait_timeout"] if params["wait"] else 0)
     try:
         found = sync_apply.read(api, target.name, wanted)
-        if not found.nudge.secrets or not stamp:
-            return sync_report.Outcome(target.name, found, requests=api.requests)
-        broken = sync_apply.touch(api, found, stamp, timeout=deadline - time.monotonic())
-        late = None
-        if params["wait"]:
-            late = sync_apply.settle(api, found, wanted, timeout=max(0.0, deadline - time.monotonic()))
     except HackspaceError as error:
         return sync_report.Outcome(target.name, problem=error, requests=api.requests)
-    return sync_report.Outcome(target.name, found, nudged=True, late=late, broken=broken, requests=api.requests)
+    if not found.nudge.secrets or not stamp:
+        return sync_report.Outcome(target.name, found, requests=api.requests)
+    sent: list[Item] = []
+    try:
+        broken = sync_apply.touch(api, found, stamp, timeout=deadline - time.monotonic(), sent=sent)
+    except HackspaceError as error:
+        return sync_report.Outcome(
+            target.name, found, nudged=bool(sent), sent=tuple(sent), problem=error, requests=api.requests
+        )
+    late, problem = None, None
+    if params["wait"]:
+        try:
+            late = sync_apply.settle(api, found, wanted, timeout=max(0.0, deadline - time.monotonic()))
+        except HackspaceError as error:
+            problem = error
+    return sync_report.Outcome(
+        target.name, found, nudged=True, late=late, broken=broken, problem=problem, requests=api.requests
+    )
 
 
 def main(module: AnsibleModule) -> t.Mapping[str, t.Any]:
@@ -310,11 +329,14 @@ def main(module: AnsibleModule) -> t.Mapping[str, t.Any]:
 
 def _judge(module: AnsibleModule, outcomes: t.Sequence[sync_report.Outcome], result: dict[str, t.Any]) -> None:
     """Fail, or warn, about what did not work; everything else has been done by now."""
-    unreachable = [outcome for outcome in outcomes if outcome.problem]
-    if unreachable and module.params["on_unreachable"] == "fail":
-        raise sync_report.unreachable(unreachable, result)
-    for outcome in unreachable:
-        module.warn(outcome.line())
+    wrong = [outcome for outcome in outcomes if outcome.problem]
+    if module.params["on_unreachable"] == "warn":
+        for outcome in wrong:
+            if outcome.state != "failed":
+                module.warn(outcome.line())
+        wrong = [outcome for outcome in wrong if outcome.state == "failed"]
+    if wrong:
+        raise sync_report.broken_off(wrong, result)
     left = [outcome for outcome in outcomes if outcome.state == "not_ready"]
     if left and module.params["require_ready"]:
         raise Refused(

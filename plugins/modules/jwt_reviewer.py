@@ -47,15 +47,28 @@ options:
       - Take over auth mounts, OpenBao policies, ServiceAccounts, ClusterRoles and bindings that exist and are not
         marked as ours.
       - Without it they are shown in RV(foreign) and the module refuses to change anything.
+      - Of what such a mount worked by before, only this goes after the new login has worked. Tokens without expiry of
+        O(clusters[].namespace) and O(clusters[].service_account), and the tenants' part of bindings to
+        C(system:auth-delegator). Other Secrets with such tokens are named in a warning and left alone.
+      - Never taken over are auth mounts at the path of a mount with C(.next) or C(.old) at its end.
     type: bool
     default: false
   prune:
     description:
       - Delete what is ours and belongs to no cluster or tenant in the list, which is auth mounts, roles and OpenBao
         policies, and the entities and aliases of logins whose ServiceAccount or auth mount is gone.
+      - An entity goes only if it is as a login made it. One that has a name of its own, metadata, OpenBao policies, a
+        group or an alias that stays only loses the alias.
       - Downstream objects of clusters that are not in the list are left alone, as there is no kubeconfig for them.
     type: bool
     default: false
+  keep:
+    description:
+      - Names of clusters that are not in the list and that O(prune=true) leaves alone, with their auth mounts, OpenBao
+        policies and aliases.
+    type: list
+    elements: str
+    default: []
   prune_max_percent:
     description:
       - Refuse to prune more than this share of what is ours, in percent, for each kind. One item may always go.
@@ -70,8 +83,14 @@ attributes:
   idempotent:
     details: With O(renew_below=1) a new token is written at every run.
 notes:
-  - The login to OpenBao needs C(sudo) on C(sys/auth/*), C(create, read, update, list) on C(auth/<mount>/*) and
-    C(sys/policies/acl/*), and for O(prune=true) also C(delete) there and on C(identity/*).
+  - The login to OpenBao needs C(read) on C(sys/auth), C(create, read, update, sudo) on C(sys/auth/*), and
+    C(create, read, update, list) on C(auth/<mount>/*) and C(sys/policies/acl/*). To move a mount to a mode of another
+    type also C(delete, sudo) on C(sys/auth/*), C(update, sudo) on C(sys/remount) and C(read) on
+    C(sys/remount/status/*). For O(prune=true) also C(list) on C(sys/policies/acl), C(delete) on C(sys/auth/*),
+    C(auth/<mount>/role/*) and C(sys/policies/acl/*), and C(list, read, delete) on C(identity/*).
+  - Before it changes a cluster whose own audiences it has not noted yet, a run requests a ten-minute token of the
+    ServiceAccount C(default) in the namespace C(default), which tells them. Where the login to the cluster may not do
+    so, an O(clusters[].audience) that is among them is found only when the reviewer's token is requested.
   - C(long_lived) and C(client_jwt) mounts keep their tenants while they are moved to another mode.
 seealso:
   - module: hackspace.infra.jwt_reviewer_info
@@ -218,6 +237,7 @@ SPEC = JOINED_SPEC.merge(OWNERSHIP).merge(
         options={
             "verify": {"type": "str", "choices": ["on_change", "always", "never"], "default": "on_change"},
             "renew_below": {"type": "float"},
+            "keep": {"type": "list", "elements": "str", "default": []},
         }
     )
 )

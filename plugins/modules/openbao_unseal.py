@@ -101,7 +101,7 @@ options:
   next_command:
     description: The command that the next holder types. V(HOLDER) in it stands for the name.
     type: str
-    default: ansible-playbook playbooks/unseal.yml -e openbao_unseal_holder=HOLDER
+    default: ansible-playbook -i INVENTORY playbooks/unseal.yml -e openbao_unseal_holder=HOLDER
 seealso:
   - module: hackspace.infra.openbao_seal_info
 notes:
@@ -282,7 +282,7 @@ SPEC = SEAL_SPEC.merge(
             "max_rounds": {"type": "int", "default": 2},
             "next_command": {
                 "type": "str",
-                "default": "ansible-playbook playbooks/unseal.yml -e openbao_unseal_holder=HOLDER",
+                "default": "ansible-playbook -i INVENTORY playbooks/unseal.yml -e openbao_unseal_holder=HOLDER",
             },
         }
     )

@@ -11,6 +11,8 @@ import copy
 import os
 import typing as t
 
+from .._core.errors import InvalidInput
+
 #: Linux has files without a folder; elsewhere the Kubernetes client writes embedded keys to a file of mode 0600.
 _POSSIBLE = hasattr(os, "memfd_create") and os.path.isdir("/proc/self/fd")
 
@@ -39,6 +41,8 @@ def keys_in_memory(kubeconfig: t.Mapping[str, t.Any]) -> tuple[dict[str, t.Any],
     """Return a kubeconfig whose embedded client keys are paths of files in memory, and these files.
 
     The Kubernetes client would write an embedded key to a temporary file. Keep the files as long as the client is used.
+
+    :raises InvalidInput: rule ``client-key-data``, for a key that is not base64.
     """
     result = copy.deepcopy(dict(kubeconfig))
     files: list[MemoryFile] = []
@@ -47,9 +51,14 @@ def keys_in_memory(kubeconfig: t.Mapping[str, t.Any]) -> tuple[dict[str, t.Any],
         if not isinstance(user, dict) or not isinstance(user.get("client-key-data"), str):
             continue
         try:
-            data = base64.b64decode(user["client-key-data"], validate=True)
+            data = base64.b64decode("".join(user["client-key-data"].split()), validate=True)
         except (ValueError, binascii.Error):
-            continue  # the Kubernetes client tells what is wrong with it
+            raise InvalidInput(
+                "client-key-data is not base64.",
+                item=f"kubeconfig, user {entry.get('name')}",
+                rule="client-key-data",
+                fix="give the whole kubeconfig as the cluster's tools write it.",
+            ) from None
         files.append(MemoryFile(data))
         del user["client-key-data"]
         user["client-key"] = files[-1].path

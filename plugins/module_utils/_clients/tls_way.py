@@ -69,6 +69,8 @@ def _context(ca_pem: str | None) -> ssl.SSLContext:
         context.verify_mode = ssl.CERT_NONE
         return context
     context.load_verify_locations(cadata=ca_pem)
+    # as OpenBao does: an intermediate CA is trusted without its root
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     return context
 
 

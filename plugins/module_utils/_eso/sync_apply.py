@@ -11,6 +11,7 @@ import time
 import typing as t
 from collections.abc import Callable, Iterable
 
+from .._core.errors import HackspaceError, Unreachable
 from .ports import Api
 from .sync_plan import ANNOTATION, GROUP, VERSIONS, Item, Nudge, Selection, causes, choose, late, secret, store
 
@@ -64,24 +65,26 @@ def read(api: Api, cluster: str, wanted: Selection) -> Read:
     return Read("", choose(cluster, (), (), wanted))
 
 
-def touch(api: Api, found: Read, stamp: str, *, timeout: float) -> list[Item]:
+def touch(api: Api, found: Read, stamp: str, *, timeout: float, sent: list[Item]) -> list[Item]:
     """Touch stores and ExternalSecrets, those behind a broken store last; return the stores that stayed broken.
 
     :param stamp: value of the annotation, another one each time.
     :param timeout: seconds to wait for the stores; 0 does not wait.
+    :param sent: gets what has been touched, and what may have been because no clear answer came.
+    :raises HackspaceError: for the first one that is refused or not answered.
     """
     nudge = found.nudge
     kinds = sorted({item.kind for item in nudge.stores})
-    _patch(api, found.version, nudge.stores, stamp)
+    _patch(api, found.version, nudge.stores, stamp, sent)
     waiting = nudge.behind_stores()
-    _patch(api, found.version, [item for item in nudge.secrets if item not in waiting], stamp)
+    _patch(api, found.version, [item for item in nudge.secrets if item not in waiting], stamp, sent)
     broken: list[Item] = []
     if nudge.stores and timeout > 0:
         broken = _until(
             lambda: late(nudge.stores, [s for kind in kinds for s in _stores(api, found.version, kind)]),
             min(timeout, STORE_SECONDS),
         )
-    _patch(api, found.version, waiting, stamp)
+    _patch(api, found.version, waiting, stamp, sent)
     return broken
 
 
@@ -119,8 +122,14 @@ def _pages(api: Api, path: str, query: dict[str, str], *, missing: bool = False)
     items: list[dict[str, t.Any]] = []
     query = {"limit": str(PAGE), **query}
     while True:
-        # Not repeated: a cluster that does not answer is to cost one timeout, not four.
-        status, body = api.request("GET", path, query=query, ok=(200, 404) if missing else (200,), repeat=False)
+        ok = (200, 404) if missing else (200,)
+        # Repeated once if it is cut, and not otherwise: a cluster that does not answer is to cost one timeout.
+        try:
+            status, body = api.request("GET", path, query=query, ok=ok, repeat=False)
+        except Unreachable as error:
+            if error.rule != "cut":
+                raise
+            status, body = api.request("GET", path, query=query, ok=ok, repeat=False)
         if status == 404:
             return None
         items += body.get("items") or []
@@ -145,19 +154,25 @@ def _events(api: Api) -> list[dict[str, t.Any]]:
     return _pages(api, "/api/v1/events", query) or []
 
 
-def _patch(api: Api, version: str, items: Iterable[Item], stamp: str) -> None:
+def _patch(api: Api, version: str, items: Iterable[Item], stamp: str, sent: list[Item]) -> None:
     body = {"metadata": {"annotations": {ANNOTATION: stamp}}}
 
     def one(item: Item) -> None:
         place = f"namespaces/{item.namespace}/" if item.namespace else ""
-        api.request(
-            "PATCH",
-            f"/apis/{GROUP}/{version}/{place}{_PLURALS[item.kind]}/{item.name}",
-            query={"fieldManager": "hackspace.infra"},
-            body=body,
-            content_type="application/merge-patch+json",
-            ok=(200, 404),  # gone meanwhile
-        )
+        try:
+            api.request(
+                "PATCH",
+                f"/apis/{GROUP}/{version}/{place}{_PLURALS[item.kind]}/{item.name}",
+                query={"fieldManager": "hackspace.infra"},
+                body=body,
+                content_type="application/merge-patch+json",
+                ok=(200, 404),  # gone meanwhile
+            )
+        except HackspaceError as error:
+            if error.rule in ("cut", "timeout") or (error.status or 0) >= 500:  # it may have been done all the same
+                sent.append(item)
+            raise
+        sent.append(item)
 
     with concurrent.futures.ThreadPoolExecutor(max_workers=WORKERS) as threads:
         list(threads.map(one, items))

@@ -93,6 +93,11 @@ class Nudge:
         broken = {item.key for item in self.stores}
         return tuple(item for item in self.secrets if broken.intersection(item.stores))
 
+    def only(self, items: Collection[Item]) -> Nudge:
+        """Return what is left of it without all but *items*."""
+        stores, secrets = ([one for one in all_of_them if one in items] for all_of_them in (self.stores, self.secrets))
+        return dataclasses.replace(self, stores=tuple(stores), secrets=tuple(secrets))
+
     def plan(self) -> Plan:
         """Return the changes: stores, then ExternalSecrets."""
         plan = Plan(unchanged=self.healthy)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from .._core.errors import HackspaceError
 from .._core.plan import Plan
 from .sync_apply import Late, Read
-from .sync_plan import Item
+from .sync_plan import Item, Nudge
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,6 +21,7 @@ class Outcome:
 
     :ivar found: ``None`` if it could not be asked.
     :ivar nudged: something was written (never in check mode).
+    :ivar sent: what was written, or may have been, if *problem* ended the writing; ``None`` if it was not ended.
     :ivar late: what was not Ready at the end; ``None`` if nobody waited.
     :ivar broken: stores that were not Ready at the end.
     """
@@ -32,15 +33,25 @@ class Outcome:
     broken: Sequence[Item] = ()
     problem: HackspaceError | None = None
     requests: int = 0
+    sent: Sequence[Item] | None = None
+
+    @property
+    def nudge(self) -> Nudge | None:
+        """What was touched, or is to be in check mode."""
+        if self.found is None or self.sent is None:
+            return self.found.nudge if self.found else None
+        return self.found.nudge.only(self.sent)
 
     @property
     def plan(self) -> Plan:
-        return self.found.nudge.plan() if self.found else Plan()
+        return self.nudge.plan() if self.nudge else Plan()
 
     @property
     def state(self) -> str:
-        if self.problem or self.found is None:
+        if self.found is None:
             return "unreachable"
+        if self.sent is not None:
+            return "failed"
         if not self.found.version:
             return "not_installed"
         if not self.plan.changed:
@@ -50,7 +61,7 @@ class Outcome:
         return "not_ready" if self.late else "recovered"
 
     def as_dict(self) -> dict[str, t.Any]:
-        nudge = self.found.nudge if self.found else None
+        nudge = self.nudge
         return {
             "name": self.cluster,
             "state": self.state,
@@ -74,9 +85,12 @@ class Outcome:
 
     def line(self) -> str:
         """Return what a person should know in one line."""
-        if self.problem:
+        if self.found is None:
             return f"{self.cluster}: not asked: {self.problem}"
         shown = self.as_dict()
+        if self.state == "failed":
+            wanted = len(self.found.nudge.secrets)
+            return f"{self.cluster}: {shown['nudged']} of {_count(wanted)} nudged: {self.problem}"
         nudged = f"{self.cluster}: {_count(shown['nudged'])}"
         if shown["stores"]:
             nudged += f" and {shown['stores']} store{'s' if shown['stores'] > 1 else ''}"
@@ -85,6 +99,8 @@ class Outcome:
                 return f"{self.cluster}: no External Secrets there"
             case "healthy":
                 return f"{self.cluster}: nothing to nudge, {_count(shown['external_secrets'])} looked at"
+            case "nudged" if self.problem:
+                return f"{nudged} nudged, and not seen since: {self.problem}"
             case "nudged":
                 return f"{nudged} {'nudged' if self.nudged else 'to nudge'}"
             case "recovered":
@@ -98,8 +114,8 @@ def _count(number: int) -> str:
     return f"{number} ExternalSecret" + ("" if number == 1 else "s")
 
 
-def unreachable(outcomes: Sequence[Outcome], result: Mapping[str, t.Any]) -> HackspaceError:
-    """Return the error about clusters that could not be asked; the first one gives rule and fix."""
+def broken_off(outcomes: Sequence[Outcome], result: Mapping[str, t.Any]) -> HackspaceError:
+    """Return the error about clusters that could not be asked or nudged; the first one gives rule and fix."""
     first = next((outcome.problem for outcome in outcomes if outcome.problem), HackspaceError(""))
     return HackspaceError(
         "; ".join(outcome.line() for outcome in outcomes),

@@ -14,12 +14,13 @@ import contextlib
 import dataclasses
 import time
 import typing as t
+from collections.abc import Mapping
 
 from .._core.errors import HackspaceError
 from .._core.plan import Change, Plan
 from .._core.redact import Secret, fingerprint
 from . import access, claims, downstream
-from .evidence import Evidence, manifest, patch
+from .evidence import Evidence, manifest, patch, secret_name
 from .model import Cluster, Settings, check_audience
 from .modes import Wiring
 from .ports import Downstream, Upstream, data
@@ -30,6 +31,16 @@ _MERGE: t.Final = "application/merge-patch+json"
 #: Seconds. A move takes some ten milliseconds, more where many tokens of the mount have to be revoked.
 _MOVE_PATIENCE: t.Final = 60.0
 _MOVE_PAUSE: t.Final = 0.01
+#: Names of Secrets that are tried, where Secrets of somebody else have them.
+_TRIES: t.Final = 10
+_METADATA: t.Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+
+
+def refused(error: HackspaceError) -> bool:
+    """Say if a server certainly did not do what it was asked. Of others nobody knows: 5xx, no answer, and what proxies
+    say when they do not wait any longer (408, 499).
+    """
+    return error.status is not None and 400 <= error.status < 500 and error.status not in (408, 499)
 
 
 def _is(change: Change, *kinds: type) -> bool:
@@ -172,24 +183,63 @@ class Applier:
 
     def _rotate(self) -> None:
         cluster, state = self._cluster, self._state
-        serial = state.standing.next_serial
-        made = self._kube.create(downstream.secrets_path(cluster), manifest(cluster, self._settings, serial))
-        metadata = made.get("metadata") or {}
+        if state.config is None or any(old.state != "made" for old in state.secrets):
+            # runs that were killed before they could write a token left these; OpenBao has another one, or none
+            for old in state.secrets:
+                if old.state == "made":
+                    self._kube.delete(downstream.secrets_path(cluster, old.name), uid=old.uid)
+        metadata = self._make_secret().get("metadata") or {}
         self.secret, uid = str(metadata.get("name") or ""), str(metadata.get("uid") or "")
         try:
-            token, evidence = self._mint(uid)
+            token, self.evidence = self._mint(uid)
+            self._write_evidence()
         except BaseException:
-            # nothing was written to OpenBao yet: nobody needs it
-            with contextlib.suppress(HackspaceError):
-                self._kube.delete(downstream.secrets_path(cluster, self.secret), uid=uid)
+            self._discard(uid)  # nothing was written to OpenBao yet: nobody needs it
             raise
-        self.evidence = evidence
-        self._write_evidence()
-        self._write_config(token)
+        try:
+            self._write_config(token)
+        except HackspaceError as error:
+            if refused(error):
+                self._discard(uid)
+            raise
         for old in state.secrets:
             # OpenBao has another token by now, and no login has ever proved these
             if old.state != "current":
                 self._kube.delete(downstream.secrets_path(cluster, old.name), uid=old.uid)
+
+    def _make_secret(self) -> Mapping[str, t.Any]:
+        """Make the Secret for the next token, with the next number whose name nobody else has taken."""
+        cluster, serial = self._cluster, self._state.standing.next_serial
+        for number in range(serial, serial + _TRIES):
+            body = manifest(cluster, self._settings, number)
+            try:
+                return self._kube.create(downstream.secrets_path(cluster), body)
+            except HackspaceError as error:
+                if error.status != 409:
+                    raise
+            path = downstream.secrets_path(cluster, secret_name(cluster, number))
+            _status, there = self._kube.request("GET", path, accept=_METADATA, ok=(200, 404))
+            labels = (there.get("metadata") or {}).get("labels") or {}
+            if labels.get(self._settings.reviewer_label) == cluster.name:
+                raise HackspaceError(
+                    f"the Secret {secret_name(cluster, number)} was made a moment ago.",
+                    item=cluster.item,
+                    rule="another-run",
+                    fix="another run is at work on this cluster; run again when it has ended.",
+                )
+        raise HackspaceError(
+            f"the names {secret_name(cluster, serial)} to {secret_name(cluster, serial + _TRIES - 1)} are taken by"
+            " Secrets of somebody else.",
+            item=cluster.item,
+            rule="names-taken",
+            fix="delete or rename these Secrets, or take another service_account or namespace for the reviewer.",
+        )
+
+    def _discard(self, uid: str) -> None:
+        """Delete the Secret of the new token, which revokes it: OpenBao does not hold it."""
+        with contextlib.suppress(HackspaceError):
+            self._kube.delete(downstream.secrets_path(self._cluster, self.secret), uid=uid)
+        self.secret, self.evidence = "", None
 
     def _mint(self, uid: str) -> tuple[Secret, Evidence]:
         cluster = self._cluster
@@ -221,6 +271,7 @@ class Applier:
             issuer=found.issuer,
             account_uid=found.service_account_uid,
             secret_uid=uid,
+            audiences=found.audiences,
         )
 
     def _write_evidence(self) -> None:

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+import pathlib
+import traceback
 import typing as t
 from collections.abc import Mapping
 
 from .._core.errors import HackspaceError, InvalidInput, Refused
-from .._core.plan import Plan
+from .._core.plan import Change, Plan
 from . import access, migrate, modes, older_modes, prune, read, verify
 from .apply import Applier
 from .claims import rfc3339
@@ -114,7 +116,10 @@ class Engine:
         self._look = look
         self._links = [Link(cluster, kube, bao) for cluster, kube in clusters]
         self._mounts: dict[str, Mapping[str, t.Any]] = {}
+        self._aliases: dict[str, Mapping[str, t.Any]] = {}
         self._shared = Plan()
+        self._pruned: list[Change] = []
+        self._prune_error: HackspaceError | None = None
 
     def run(self) -> Outcome:
         """Do it.
@@ -122,6 +127,8 @@ class Engine:
         :raises InvalidInput, Refused: before anything is written.
         :raises HackspaceError: rule ``clusters-failed``, after the others are finished.
         """
+        if self._settings.prune:
+            self._aliases = prune.aliases(self._bao)
         self._mounts = _by_path(data(self._bao, "sys/auth") or {})
         for link in self._links:
             link.bao = self._bao.clone()
@@ -150,6 +157,8 @@ class Engine:
                 work(link)
             except HackspaceError as error:
                 link.error = error
+            except Exception as error:  # pylint: disable=broad-except # the others go on
+                link.error = _defect(error, link.cluster.item)
 
         ready = [link for link in self._links if link.error is None]
         if not ready:
@@ -161,7 +170,8 @@ class Engine:
 
     def _read(self, link: Link) -> None:
         cluster, settings = link.cluster, self._settings
-        there = self._mounts.get(cluster.mount)
+        path = migrate.worked_by(self._mounts, cluster.mount)
+        there = self._mounts.get(path)
         previous = mode_of(there)
         link.way = migrate.way(self._mounts, cluster.mount, modes.mount_type(cluster))
         # a mount left in this mode has nothing of another one downstream, and this one needs no RBAC there
@@ -179,7 +189,7 @@ class Engine:
         named = migrate.still_named(self._mounts, link.way, text, now=self._clock(), ttl=cluster.access.ttl)
         recognised = None
         if there is not None and older_modes.looks(there, previous):
-            config = data(link.bao, f"auth/{cluster.mount}/config")
+            config = data(link.bao, f"auth/{path}/config")
             recognised = older_modes.recognise(cluster, there, config, older_modes.read(link.kube))
         link.state = dataclasses.replace(link.state, previous=previous, retired=named, recognised=recognised)
         if settings.prune:
@@ -188,7 +198,13 @@ class Engine:
     def _plan(self, link: Link) -> None:
         cluster, settings, now = link.target or link.cluster, self._settings, self._clock()
         link.wiring = modes.wiring(cluster, settings, link.state, now=now)
+        known = {one.rstrip("/") for one in link.state.noted_audiences}
+        if not self._check and cluster.audience.rstrip("/") in known:  # what was noted may have changed since
+            link.state = dataclasses.replace(link.state, audiences=read.own_audiences(link.kube))
         link.plan = self._planned(link, link.wiring, now)
+        if not self._check and not known and link.plan.changed:
+            link.state = dataclasses.replace(link.state, audiences=read.own_audiences(link.kube))
+            link.plan = self._planned(link, link.wiring, now)
         self._trust(link, link.wiring)
         if not self._blind(link):
             return
@@ -244,9 +260,16 @@ class Engine:
                 fix="run with adopt: true once more, so that what it worked by before is taken away.",
                 data={"foreign": [f"{cluster.name}: auth mount {cluster.mount}"]},
             )
-        foreign = migrate.foreign(mounts, link.way)
-        if link.way.moves and here and not is_ours(here):
-            foreign.append(cluster.mount)
+        aside = migrate.foreign(mounts, link.way)
+        if aside:
+            raise Refused(
+                f"these auth mounts are in the way of a move and are not marked as ours: {', '.join(aside)}.",
+                item=cluster.item,
+                rule="foreign",
+                fix="rename them or delete them by hand; adopt does not take them.",
+                data={"foreign": [f"{cluster.name}: auth mount {path}" for path in aside]},
+            )
+        foreign = [cluster.mount] if link.way.moves and here and not is_ours(here) else []
         if foreign and not self._settings.adopt:
             how = f" It works like mode {link.state.recognised.mode}." if link.state.recognised else ""
             raise Refused(
@@ -287,10 +310,13 @@ class Engine:
 
     def _plan_shared(self) -> None:
         clusters = [link.cluster for link in self._links]
-        there = prune.read(self._bao, clusters, self._settings, self._mounts)
+        there = prune.read(self._bao, clusters, self._settings, self._mounts, self._aliases)
         live = {link.cluster.name: link.uids for link in self._links if link.error is None and link.uids is not None}
         named = {accessor for link in self._links for accessor in link.state.retired}
         self._shared = prune.plan(there, clusters, self._settings, live, named=named)
+        there = prune.read_entities(self._bao, there, self._shared)
+        if there.entities:
+            self._shared = prune.plan(there, clusters, self._settings, live, named=named)
 
     # -- writing -----------------------------------------------------------------------------------------------------
 
@@ -357,9 +383,15 @@ class Engine:
         """Delete what belongs to no cluster; not while one has failed, as that is no time for deleting."""
         if any(link.error is not None for link in self._links):
             return
-        for change in self._shared.changes:
-            for step in t.cast(tuple[Bao, ...], change.payload or ()):
-                self._bao.request(step.method, step.path, ok=(200, 204, 404))
+        try:
+            for change in self._shared.changes:
+                for step in t.cast(tuple[Bao, ...], change.payload or ()):
+                    self._bao.request(step.method, step.path, ok=(200, 204, 404))
+                self._pruned.append(change)
+        except HackspaceError as error:
+            self._prune_error = error
+        except Exception as error:  # pylint: disable=broad-except # what is done must be told
+            self._prune_error = _defect(error, "prune")
 
     # -- afterwards --------------------------------------------------------------------------------------------------
 
@@ -374,10 +406,12 @@ class Engine:
         failed = [link for link in self._links if link.error is not None]
         if failed:
             raise self._failure(failed, outcome)
+        if self._prune_error is not None:
+            self._prune_error.data |= self._so_far([], outcome)
+            raise self._prune_error
         return outcome
 
     def _failure(self, failed: list[Link], outcome: Outcome) -> HackspaceError:
-        done = [c.report() for link in self._links if link.applier for c in link.applier.done]
         told = [
             {
                 "cluster": link.cluster.name,
@@ -394,14 +428,20 @@ class Engine:
             item="clusters",
             rule="clusters-failed",
             fix="put right what is named and run again; the next run finishes the work.",
-            data={
-                "failed": True,
-                "failures": told,
-                "changed": bool(done),
-                "changes": done,
-                "clusters": outcome.clusters,
-            },
+            data=self._so_far(told, outcome),
         )
+
+    def _so_far(self, told: list[dict[str, t.Any]], outcome: Outcome) -> dict[str, t.Any]:
+        """Return what a run that failed tells of what it did."""
+        changes = [c for link in self._links if link.applier for c in link.applier.done] + self._pruned
+        done = [c.report() for c in changes]
+        return {
+            "failed": True,
+            "failures": told,
+            "changed": bool(done),
+            "changes": done,
+            "clusters": outcome.clusters,
+        }
 
     def _report(self, link: Link) -> dict[str, t.Any]:
         cluster, evidence, now = link.cluster, link.evidence, self._clock()
@@ -432,6 +472,15 @@ class Engine:
             "failed": link.error is not None,
             "hop": link.error.rule if link.error else None,
         }
+
+
+def _defect(error: Exception, item: str) -> HackspaceError:
+    """Return an error that names type and place only: the text of an exception could quote a secret."""
+    places = traceback.extract_tb(error.__traceback__)
+    at = f"{pathlib.PurePath(places[-1].filename).name}:{places[-1].lineno}" if places else "an unknown place"
+    return HackspaceError(
+        f"unexpected {type(error).__name__} at {at}.", item=item, rule="defect", fix="report it with the place."
+    )
 
 
 def _by_path(answer: Mapping[str, t.Any]) -> dict[str, Mapping[str, t.Any]]:

@@ -13,6 +13,7 @@ verification that was asked for.
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 import typing as t
 from collections.abc import Mapping
@@ -30,6 +31,7 @@ class Evidence:
     :ivar issued: seconds since 1970; ``expires`` likewise.
     :ivar fingerprint: of the token, first 12 hex digits of its sha256.
     :ivar ca: fingerprint of the CA that was written beside the token; ``api_server`` the address.
+    :ivar audiences: of the token, which are the API server's own; empty where an earlier version did not note them.
     :ivar account_uid: uid of the ServiceAccount, ``secret_uid`` that of the Secret.
     """
 
@@ -42,6 +44,7 @@ class Evidence:
     issuer: str
     account_uid: str
     secret_uid: str
+    audiences: tuple[str, ...] = ()
 
     @property
     def lifetime(self) -> int:
@@ -65,6 +68,7 @@ _KEYS: t.Final = (
     "issuer",
     "account-uid",
     "secret-uid",
+    "audiences",
 )
 
 
@@ -102,6 +106,7 @@ def written(evidence: Evidence, settings: Settings) -> dict[str, str]:
         "issuer": evidence.issuer,
         "account-uid": evidence.account_uid,
         "secret-uid": evidence.secret_uid,
+        "audiences": json.dumps(evidence.audiences),
     }
     return {annotation(settings, key): values[key] for key in _KEYS}
 
@@ -126,7 +131,17 @@ def of(secret: Mapping[str, t.Any], settings: Settings) -> Evidence | None:
         issuer=values["issuer"],
         account_uid=values["account-uid"],
         secret_uid=values["secret-uid"],
+        audiences=_texts(values["audiences"]),
     )
+
+
+def _texts(written_down: str) -> tuple[str, ...]:
+    """Return a list of texts from an annotation; empty if it is none."""
+    try:
+        found = json.loads(written_down or "[]")
+    except ValueError:
+        return ()
+    return tuple(str(one) for one in found) if isinstance(found, list) else ()
 
 
 def secret_name(cluster: Cluster, serial: int) -> str:

@@ -80,9 +80,18 @@ def way(mounts: Mounts, mount: str, wanted: str) -> Way:
 
 
 def foreign(mounts: Mounts, way_: Way) -> list[str]:
-    """Return the paths besides the mount that this way would touch and that are not ours."""
-    paths = {*way_.stale, *way_.leftovers, *(old for old, _new in way_.swap)} - {way_.before}
-    return sorted(path for path in paths if path in mounts and not is_ours(mounts[path]))
+    """Return the paths besides the mount that this way would touch and that are not ours.
+
+    Never to be adopted: a mount that is adopted gets our mark before it is put aside (:func:`first`).
+    """
+    paths = {*way_.stale, *way_.leftovers, way_.before, *(old for old, _new in way_.swap)}
+    return sorted(path for path in paths if path != home(path) and path in mounts and not is_ours(mounts[path]))
+
+
+def worked_by(mounts: Mounts, mount: str) -> str:
+    """Return the path of the mount of the tenants, where an interrupted adoption has put it, if there was one."""
+    aside = mount + OLD
+    return aside if mode_of(mounts.get(aside)) == ADOPTING else mount
 
 
 def still_named(mounts: Mounts, way_: Way, text: str, *, now: float, ttl: int) -> dict[str, int]:

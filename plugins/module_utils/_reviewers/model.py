@@ -176,6 +176,7 @@ class Settings:
     """What holds for all clusters of a call.
 
     :ivar renew_below: part of its life, 0 to 1, below which the reviewer's token is replaced.
+    :ivar keep: names of clusters that pruning leaves alone, beyond those of the call.
     """
 
     kv_mount: str = "kv"
@@ -185,6 +186,7 @@ class Settings:
     adopt: bool = False
     prune: bool = False
     prune_max_percent: int = 20
+    keep: tuple[str, ...] = ()
     label_domain: str = DEFAULT_LABEL_DOMAIN
 
     @property
@@ -316,7 +318,7 @@ def _tenants(raw: t.Any, service_accounts: tuple[str, ...], item: str) -> tuple[
 def _access(raw: t.Mapping[str, t.Any], item: str) -> Access:
     _known(raw, Access, item)
     accounts = _service_accounts(raw.get("service_accounts"), ("eso",), f"{item}.service_accounts")
-    selector = {str(k): str(v) for k, v in (raw.get("namespace_selector") or {}).items()}
+    selector = dict(raw.get("namespace_selector") or {})
     check(
         not {"matchLabels", "matchExpressions"} & set(selector),
         "is a mapping of labels; matchExpressions do not exist there.",
@@ -324,6 +326,14 @@ def _access(raw: t.Mapping[str, t.Any], item: str) -> Access:
         rule="namespace-selector",
         fix='write label: value pairs directly, such as {tenancy: "true"}.',
     )
+    for key, value in selector.items():
+        check(
+            isinstance(key, str) and isinstance(value, str),
+            f"{key}: {value!r} is no text.",
+            item=f"{item}.namespace_selector",
+            rule="label",
+            fix='put numbers, true and false between quotes, as in tenancy: "true".',
+        )
     namespaces = _bound(
         _strings(raw.get("namespaces"), () if selector else ("*",)), f"{item}.namespaces", "a namespace"
     )
@@ -644,7 +654,7 @@ def parse(arguments: t.Mapping[str, t.Any]) -> tuple[Settings, list[Cluster]]:
 
     :raises InvalidInput: naming the first thing that is wrong.
     """
-    below = float(arguments.get("renew_below") or RENEW_BELOW)
+    below = RENEW_BELOW if arguments.get("renew_below") is None else float(arguments["renew_below"])
     check(
         0 < below <= 1,
         f"is {below:g}; it is a part of the life of a token.",
@@ -676,6 +686,10 @@ def parse(arguments: t.Mapping[str, t.Any]) -> tuple[Settings, list[Cluster]]:
         adopt=bool(arguments.get("adopt")),
         prune=bool(arguments.get("prune")),
         prune_max_percent=percent,
+        keep=tuple(
+            _word(name, _NAME, f"keep[{number}]", "cluster-name", "the name of a cluster")
+            for number, name in enumerate(arguments.get("keep") or [])
+        ),
         label_domain=domain,
     )
     prefix = str(arguments.get("policy_prefix") or TENANT_PREFIX)
@@ -705,9 +719,10 @@ def parse_clusters(raw: t.Sequence[t.Mapping[str, t.Any]]) -> list[Cluster]:
 def check_together(clusters: t.Sequence[Cluster]) -> None:
     """Refuse clusters that would undo each other's work on one API server. They are :func:`completed`.
 
-    :raises InvalidInput: rule ``cluster-role-shared``.
+    :raises InvalidInput: rules ``cluster-role-shared``, ``reviewer-shared``.
     """
     seen: dict[tuple[str, str, str], Cluster] = {}
+    users: dict[tuple[str, str, str], tuple[Cluster, str]] = {}
     for cluster in clusters:
         key = (cluster.api_server, cluster.ca_fingerprint, cluster.cluster_role)
         other = seen.setdefault(key, cluster)
@@ -719,6 +734,20 @@ def check_together(clusters: t.Sequence[Cluster]) -> None:
             rule="cluster-role-shared",
             fix="give one of the two another cluster_role, or the same namespace and service_account.",
         )
+        reviews = cluster.mode in ("token_request", "long_lived")
+        for what, name, keeps in (
+            ("service_account", f"{cluster.namespace}/{cluster.service_account}", "reviewer" if reviews else ""),
+            ("cluster_role", cluster.cluster_role, "reviewer" if reviews else cluster.mode),
+        ):
+            other, kept = users.setdefault((cluster.api_server, what, name), (cluster, keeps))
+            check(
+                keeps == kept,
+                f"{name} is that of {other.name} too, at the same API server, and of the modes {other.mode} and"
+                f" {cluster.mode} one takes away what the other needs.",
+                item=f"{cluster.item}.{what}",
+                rule="reviewer-shared",
+                fix="give one of the two another namespace and cluster_role, or both the same mode.",
+            )
 
 
 def _apart(cluster: Cluster, other: Cluster) -> None:

@@ -216,12 +216,19 @@ def recognise(
         in delegated
     )
     told = settings.get("token_reviewer_jwt_set")
-    if told is not False and secrets:
+    # where the server does not tell, tokens of others prove less than tenants that may review tokens
+    certain = told is True or not tenants or any(_is_reviewers(cluster, secret) for secret in secrets)
+    if told is not False and secrets and certain:
         named = ", ".join(sorted(f"{s['metadata'].get('namespace')}/{s['metadata'].get('name')}" for s in secrets))
-        return Recognised("long_lived", f"a reviewer has a token that never expires ({named}).", secrets)
+        return Recognised("long_lived", f"what may review tokens has a token that never expires ({named}).", secrets)
     if told is not True and tenants:
         named = ", ".join(sorted(str(b["metadata"].get("name")) for b, _mine in tenants))
-        return Recognised("client_jwt", f"tenants may review tokens themselves ({named}).", (), tuple(tenants))
+        return Recognised(
+            "client_jwt",
+            f"tenants may review tokens themselves ({named}).",
+            secrets if told is None else (),
+            tuple(tenants),
+        )
     if told is False and not settings.get("disable_local_ca_jwt"):
         return Recognised(
             "own_pod_token",
@@ -238,13 +245,35 @@ def _delete(cluster: Cluster, kind: str, there: Mapping[str, t.Any], path: str, 
     return Change(kind, f"{cluster.name}/{name}", "delete", {"name": name, **shown}, None, why, _SHOWN, (step,))
 
 
-def of_others(cluster: Cluster, found: Recognised) -> list[Change]:
-    """Return the changes that end the way in which an adopted mount worked; they follow the proof of the new one."""
+def _is_reviewers(cluster: Cluster, secret: Mapping[str, t.Any]) -> bool:
+    """Say if a Secret's token is that of the reviewer which is declared, and so certainly this mount's."""
+    metadata = secret["metadata"]
+    account = (metadata.get("annotations") or {}).get(ACCOUNT)
+    return (metadata.get("namespace"), account) == (cluster.namespace, cluster.service_account)
+
+
+def left_alone(cluster: Cluster, settings: Settings, found: Recognised) -> list[str]:
+    """Return the names of the Secrets whose token an adopted mount may have worked by, and somebody else may, too."""
+    return sorted(
+        f"{secret['metadata'].get('namespace')}/{secret['metadata'].get('name')}"
+        for secret in found.secrets
+        if not _is_reviewers(cluster, secret) and not downstream.ours(secret, settings)
+    )
+
+
+def of_others(cluster: Cluster, settings: Settings, found: Recognised) -> list[Change]:
+    """Return the changes that end the way in which an adopted mount worked; they follow the proof of the new one.
+
+    Nothing tells whose token a mount holds. So only tokens of the declared reviewer go, and of the bindings only the
+    tenants' part.
+    """
     changes = []
     for secret in found.secrets:
+        if not _is_reviewers(cluster, secret) or downstream.ours(secret, settings):
+            continue  # ours are another mount's, of mode long_lived
         metadata = secret["metadata"]
         path = f"/api/v1/namespaces/{metadata['namespace']}/secrets/{metadata['name']}"
-        account = (metadata.get("annotations") or {}).get(ACCOUNT)
+        account = metadata["annotations"][ACCOUNT]
         why = "its token never expires, and OpenBao has another one"
         changes.append(_delete(cluster, "Secret", secret, path, why, service_account=account))
     for binding, mine in found.tenants:
@@ -253,13 +282,13 @@ def of_others(cluster: Cluster, found: Recognised) -> list[Change]:
         subjects = list(binding.get("subjects") or ())
         rest = [s for s in subjects if s not in mine]
         why = "tenants need not review tokens any more"
-        if not rest:
-            changes.append(_delete(cluster, "ClusterRoleBinding", binding, path, why, subjects=subjects))
-            continue
+        metadata = {"name": name}
+        if binding["metadata"].get("resourceVersion"):  # a subject that somebody has added meanwhile must stay
+            metadata["resourceVersion"] = str(binding["metadata"]["resourceVersion"])
         body = {
             "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": "ClusterRoleBinding",
-            "metadata": {"name": name},
+            "metadata": metadata,
             "roleRef": binding["roleRef"],
             "subjects": rest,
         }

@@ -39,7 +39,8 @@ def plan(cluster: Cluster, settings: Settings, state: State, wiring: Wiring, *, 
     """
     current = state.standing.current
     known = current.evidence.issuer if current and current.evidence else ""
-    check_audience(cluster.audience, (state.issuer, known), cluster.item)
+    own = state.audiences or state.noted_audiences
+    check_audience(cluster.audience, (state.issuer, known, *own), cluster.item)
     return _Planner(cluster, settings, state, wiring, now).plan()
 
 
@@ -380,4 +381,10 @@ class _Planner:
             return
         self.result.warnings.append(f"{cluster.name}: the auth mount works like mode {known.mode}: {known.why}")
         if self._settings.adopt and cluster.mode in ("token_request", "jwt_pubkeys"):
-            self._last += older_modes.of_others(cluster, known)
+            self._last += older_modes.of_others(cluster, self._settings, known)
+            left = older_modes.left_alone(cluster, self._settings, known)
+            if left:
+                self.result.warnings.append(
+                    f"{cluster.name}: never-expiring tokens of reviewers, perhaps this mount's: {', '.join(left)};"
+                    " none is deleted. Delete the one that OpenBao used before, if nothing else uses it."
+                )

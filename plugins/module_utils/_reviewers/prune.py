@@ -4,9 +4,10 @@
 """What is left over in OpenBao: mounts and OpenBao policies of clusters that are gone, aliases of logins that are gone.
 
 Every login of a ServiceAccount makes an entity and an alias that has the ServiceAccount's uid as its name. When the
-ServiceAccount is made anew, or the mount, the old ones stay for good. Only what is ours is touched: mounts and OpenBao
-policies by their mark, aliases by the accessor of a mount of ours. Where the mount is gone altogether, nobody can log
-in by the alias of a ServiceAccount again, and it goes too.
+ServiceAccount is made anew, or the mount, the old ones stay for good. An entity goes with its last alias only if it is
+as the login made it; one that somebody named, gave OpenBao policies or put into a group stays. Only what is ours is
+touched: mounts and OpenBao policies by their mark, aliases by the accessor of a mount of ours. Where the mount is gone
+altogether, nobody can log in by the alias of a ServiceAccount again, and it goes too.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from .._core.prune import check_prune
 from . import access, migrate
 from .model import OWNER, TENANT_PREFIX, Cluster, Settings
 from .ports import Upstream, data, listed
-from .state import is_ours
+from .state import cluster_of, is_ours
 from .steps import Bao
 
 #: How accessors of mounts of ours begin.
@@ -36,6 +37,7 @@ class Leftovers:
     :ivar owned_policies: number of OpenBao policies that are ours, wanted ones too.
     :ivar aliases: id -> what the server says of it (``mount_accessor``, ``name``, ``canonical_id``, ``metadata``).
     :ivar own_mount: path of the mount by which this run is logged in.
+    :ivar entities: id -> entity, of those that may go; one that is not here stays.
     """
 
     mounts: Mapping[str, Mapping[str, t.Any]]
@@ -43,12 +45,27 @@ class Leftovers:
     owned_policies: int = 0
     aliases: Mapping[str, Mapping[str, t.Any]] = dataclasses.field(default_factory=dict)
     own_mount: str = ""
+    entities: Mapping[str, Mapping[str, t.Any]] = dataclasses.field(default_factory=dict)
+
+
+def aliases(bao: Upstream) -> dict[str, Mapping[str, t.Any]]:
+    """Return all aliases, without metadata. Read before mounts and ServiceAccounts are: one that is made meanwhile has
+    no alias here, and none that logs in meanwhile seems to be gone.
+    """
+    return dict(listed(bao, "identity/entity-alias/id"))
 
 
 def read(
-    bao: Upstream, clusters: t.Sequence[Cluster], settings: Settings, mounts: Mapping[str, Mapping[str, t.Any]]
+    bao: Upstream,
+    clusters: t.Sequence[Cluster],
+    settings: Settings,
+    mounts: Mapping[str, Mapping[str, t.Any]],
+    seen: Mapping[str, Mapping[str, t.Any]],
 ) -> Leftovers:
-    """Return what there is: three requests, and one for each OpenBao policy and alias that may be left over."""
+    """Return what there is: two requests, and one for each OpenBao policy and alias that may be left over.
+
+    :param seen: what :func:`aliases` returned.
+    """
     wanted = {name for cluster in clusters for name in access.policies(cluster, settings, ())}
     prefixes = tuple({TENANT_PREFIX, *(cluster.policy_prefix for cluster in clusters)})
     names = [n for n in listed(bao, "sys/policies/acl") if n.startswith(prefixes)]
@@ -65,16 +82,37 @@ def read(
         mounts=mounts,
         policies=policies,
         owned_policies=len(policies) + len(wanted & set(names)),
-        aliases=_read_aliases(bao, mounts),
+        aliases=_with_metadata(bao, mounts, seen),
         own_mount=max((p for p in mounts if came_by.startswith(f"{p}/")), key=len, default=""),
     )
 
 
-def _read_aliases(bao: Upstream, mounts: Mapping[str, Mapping[str, t.Any]]) -> dict[str, Mapping[str, t.Any]]:
-    """Return all aliases. The list has no metadata, which is read for those whose mount is gone: one request each."""
+def read_entities(bao: Upstream, there: Leftovers, planned: Plan) -> Leftovers:
+    """Return *there* with the entities whose aliases are to go: one request each."""
+    wanted = {str(there.aliases[c.name].get("canonical_id") or "") for c in planned.changes if c.kind == "login alias"}
+    found: dict[str, Mapping[str, t.Any]] = {}
+    for key in sorted(wanted - {""}):
+        answer = bao.request("GET", f"identity/entity/id/{key}", ok=(200, 403, 404))
+        entity = answer.body.get("data") if answer.status == 200 else None
+        if isinstance(entity, dict):
+            found[key] = entity
+    return dataclasses.replace(there, entities=found)
+
+
+def _made_by_login(entity: Mapping[str, t.Any], doomed: t.Collection[str]) -> bool:
+    """Say if an entity is as a login made it, and has no alias that stays. Logins name it entity_<8 hex digits>."""
+    others = {str(one.get("id")) for one in entity.get("aliases") or [] if isinstance(one, dict)} - set(doomed)
+    lists = ("policies", "group_ids", "direct_group_ids", "metadata")
+    return str(entity.get("name") or "").startswith("entity_") and not others and not any(entity.get(k) for k in lists)
+
+
+def _with_metadata(
+    bao: Upstream, mounts: Mapping[str, Mapping[str, t.Any]], seen: Mapping[str, Mapping[str, t.Any]]
+) -> dict[str, Mapping[str, t.Any]]:
+    """Return all aliases; those whose mount is gone with their metadata, which the list has not: one request each."""
     there = {str(mount.get("accessor")) for mount in mounts.values()}
-    found: dict[str, Mapping[str, t.Any]] = dict(listed(bao, "identity/entity-alias/id"))
-    for key, alias in list(found.items()):
+    found: dict[str, Mapping[str, t.Any]] = dict(seen)
+    for key, alias in seen.items():
         accessor = str(alias.get("mount_accessor") or "")
         if accessor not in there and accessor.startswith(_ACCESSORS) and "metadata" not in alias:
             found[key] = data(bao, f"identity/entity-alias/id/{key}") or alias
@@ -89,7 +127,7 @@ def plan(
     *,
     named: t.Collection[str] = (),
 ) -> Plan:
-    """Return the deletions.
+    """Return the deletions; aliases alone where their entities have not been read.
 
     :param live: name of a cluster -> uids of its ServiceAccounts; clusters that could not be asked are left out, and
         their aliases left alone.
@@ -101,20 +139,20 @@ def plan(
     # mounts of a move that was interrupted are its own business
     wanted = {c.mount + suffix for c in clusters for suffix in ("", migrate.NEXT, migrate.OLD)}
     owned = {path for path, mount in there.mounts.items() if is_ours(mount)}
+    wanted |= {path for path in owned if cluster_of(there.mounts[path]) in settings.keep}
     doomed = sorted(owned - wanted - {there.own_mount})
     if there.own_mount in owned - wanted:
         result.warnings.append(f"not pruned, because the login in use came by it: auth mount {there.own_mount}.")
     check_prune(item="clusters", doomed=doomed, desired=len(clusters), owned=len(owned), max_percent=percent)
-    left = {key: one for key, one in there.aliases.items() if one.get("mount_accessor") not in named}
-    _aliases(
-        result, dataclasses.replace(there, aliases=left), clusters, live, doomed_mounts=set(doomed), percent=percent
-    )
+    _aliases(result, there, clusters, live, named=named, doomed_mounts=set(doomed), percent=percent)
     for path in doomed:
         before = {"description": there.mounts[path].get("description")}
         _delete(
             result, "auth mount", path, before, "ours, and of no cluster in the list", Bao("DELETE", f"sys/auth/{path}")
         )
-    gone = sorted(there.policies)
+    prefixes = {TENANT_PREFIX, *(cluster.policy_prefix for cluster in clusters)}
+    kept = tuple(f"{prefix}{name}." for prefix in prefixes for name in settings.keep)
+    gone = sorted(name for name in there.policies if not f"{name}.".startswith(kept))
     check_prune(
         item="clusters (OpenBao policies)",
         doomed=gone,
@@ -140,6 +178,7 @@ def _aliases(
     clusters: t.Sequence[Cluster],
     live: Mapping[str, t.Collection[str]],
     *,
+    named: t.Collection[str],
     doomed_mounts: set[str],
     percent: int,
 ) -> None:
@@ -152,6 +191,9 @@ def _aliases(
         path = by_accessor.get(str(alias.get("mount_accessor")))
         metadata = alias.get("metadata") or {}
         why = ""
+        if alias.get("mount_accessor") in named:
+            kept_entities.add(str(alias.get("canonical_id")))
+            continue
         if path is None:
             if not _of_a_pod(alias, metadata):
                 kept_entities.add(str(alias.get("canonical_id")))
@@ -188,7 +230,7 @@ def _aliases(
             "service_account": metadata.get("service_account_name", ""),
         }
         entity = str(alias.get("canonical_id") or "")
-        whole = entity and entity not in kept_entities
+        whole = entity not in kept_entities and _made_by_login(there.entities.get(entity, {}), doomed)
         path = f"identity/entity/id/{entity}" if whole else f"identity/entity-alias/id/{key}"
         _delete(result, "login entity" if whole else "login alias", key, before, why, Bao("DELETE", path))
 

@@ -10,9 +10,12 @@ import typing as t
 import urllib.parse
 from collections.abc import Mapping
 
+from .._core.errors import HackspaceError
+from .._core.redact import Secret
 from . import access, downstream
+from .claims import decode
 from .evidence import BoundSecret, bound_secret
-from .model import CANARY_ROLE, Cluster, Settings
+from .model import CANARY_ROLE, MIN_LIFETIME, Cluster, Settings
 from .ports import Downstream, Upstream, data, listed
 from .pubkeys import JWKS_PATH
 from .state import State
@@ -23,7 +26,7 @@ _DISCOVERY: t.Final = "/.well-known/openid-configuration"
 def read_downstream(
     kube: Downstream, cluster: Cluster, settings: Settings, extra: t.Sequence[str] = (), *, rbac: bool = True
 ) -> State:
-    """Return what there is at the API server: four requests, five where the issuer is not known yet.
+    """Return what there is at the API server: four requests, five where the issuer is asked for.
 
     :param extra: further paths that the mode reads.
     :param rbac: also read ClusterRole and binding.
@@ -45,7 +48,8 @@ def read_downstream(
         extra={path: _extra(kube, path) for path in extra},
     )
     current = state.standing.current
-    if current is None or current.evidence is None or not current.evidence.issuer:
+    names_it = cluster.mode in ("jwt_pubkeys", "client_jwt")  # evidence may be older than the API server's issuer
+    if names_it or current is None or current.evidence is None or not current.evidence.issuer:
         _status, found = kube.request("GET", _DISCOVERY, ok=(200, 403, 404))
         state = dataclasses.replace(state, issuer=str(found.get("issuer") or ""))
     return state
@@ -104,6 +108,21 @@ def can_probe(state: State, cluster: Cluster) -> bool:
         and cluster.canary_service_account in state.accounts
         and cluster.policy in state.policies
     )
+
+
+def own_audiences(kube: Downstream) -> tuple[str, ...]:
+    """Return the audiences that the API server takes for itself: those of a token that asks for none.
+
+    The token is of a ServiceAccount that every namespace has, lives ten minutes, and is for nobody. Empty where the
+    login may not request it, or that ServiceAccount is not there.
+    """
+    try:
+        status = kube.mint("default", "default", {"expirationSeconds": MIN_LIFETIME})
+    except HackspaceError as error:
+        if error.status in (403, 404):
+            return ()
+        raise
+    return decode(Secret(str(status.get("token") or "")), "a token of default/default").audiences
 
 
 def service_account_uids(kube: Downstream) -> set[str]:

@@ -19,7 +19,7 @@ _MARK = re.compile(rf"\s*\[hackspace\.infra: {OWNER}\]\s*$")
 HOLDS: t.Final = "token_reviewer_jwt_set"
 #: In the place of a mode, in the description of a mount of somebody else that is being adopted.
 ADOPTING: t.Final = "adoption"
-_MODE = re.compile(r"^Tenants of \S+ by (\w+) \[")
+_MODE = re.compile(r"^Tenants of (\S+) by (\w+) \[")
 
 
 def description(cluster: str, mode: str) -> str:
@@ -30,7 +30,13 @@ def description(cluster: str, mode: str) -> str:
 def mode_of(mount: Mapping[str, t.Any] | None) -> str:
     """Return the mode that a mount was left in by us, ``""`` where that is not known."""
     found = _MODE.match(str((mount or {}).get("description") or ""))
-    return found.group(1) if found and is_ours(mount or {}) else ""
+    return found.group(2) if found and is_ours(mount or {}) else ""
+
+
+def cluster_of(mount: Mapping[str, t.Any]) -> str:
+    """Return the name of the cluster that a mount of ours is for, ``""`` where that is not known."""
+    found = _MODE.match(str(mount.get("description") or ""))
+    return found.group(1) if found and is_ours(mount) else ""
 
 
 def is_ours(mount: Mapping[str, t.Any]) -> bool:
@@ -69,6 +75,7 @@ class State:
     :ivar accounts: ServiceAccounts of the reviewer's namespace by name.
     :ivar secrets: Secrets to which tokens are bound.
     :ivar issuer: issuer of the API server, ``""`` where it was not asked.
+    :ivar audiences: of a token without audiences in its request; empty where none was requested, or could be.
     :ivar extra: answers to what the mode reads besides, by path.
     :ivar mount: entry of ``sys/auth``; ``config`` and ``roles`` of the mount, ``None`` and empty where there is none.
     :ivar role_names: names of all roles; ``None`` where they were not listed.
@@ -85,6 +92,7 @@ class State:
     binding: Mapping[str, t.Any] | None = None
     secrets: tuple[BoundSecret, ...] = ()
     issuer: str = ""
+    audiences: tuple[str, ...] = ()
     extra: Mapping[str, Mapping[str, t.Any] | None] = dataclasses.field(default_factory=dict)
     mount: Mapping[str, t.Any] | None = None
     config: Mapping[str, t.Any] | None = None
@@ -99,6 +107,12 @@ class State:
     @property
     def standing(self) -> Standing:
         return standing(self.secrets)
+
+    @property
+    def noted_audiences(self) -> tuple[str, ...]:
+        """The API server's own audiences, as the reviewer's token said; empty where that was not noted."""
+        current = self.standing.current
+        return current.evidence.audiences if current and current.evidence else ()
 
     @property
     def accessor(self) -> str:

@@ -45,8 +45,19 @@ def mint(kube: Downstream, cluster: Cluster, service_account: str, audience: str
     """Return a token of a ServiceAccount in the reviewer's namespace, for *audience*, that lives ten minutes.
 
     In mode ``client_jwt`` OpenBao uses it at the API server, which must take it, too.
+
+    :raises HackspaceError: rule ``issuer-unknown``, before anything is sent; and for what the server refuses.
     """
-    audiences = [audience, cluster.issuer] if cluster.mode == "client_jwt" else [audience]
+    audiences = [audience]
+    if cluster.mode == "client_jwt":
+        if not cluster.issuer:
+            raise HackspaceError(
+                "the API server does not tell its issuer, which a token has to be for in mode client_jwt.",
+                item=f"{cluster.item}.issuer",
+                rule="issuer-unknown",
+                fix="give the issuer of the cluster's tokens: --service-account-issuer of kube-apiserver.",
+            )
+        audiences.append(cluster.issuer)
     status = kube.mint(cluster.namespace, service_account, {"audiences": audiences, "expirationSeconds": MIN_LIFETIME})
     return Secret(str(status.get("token") or ""))
 

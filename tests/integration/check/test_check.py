@@ -185,6 +185,39 @@ def test_limit_is_said(living: Living) -> None:
     assert "5 of 7 roles of auth mount kubernetes-old" in left
 
 
+@pytest.mark.parametrize(
+    ("variables", "why"),
+    [
+        ({"platform_checks_scope": ["reviewers"]}, "without openbao in platform_checks_scope nobody looked"),
+        (
+            {"platform_checks_scope": ["openbao", "reviewers"]},
+            "OpenBao shows no auth mount kubernetes-lost; if it should",
+        ),
+        ({"platform_checks_openbao_login": {}}, "no login is given in platform_openbao.login to see"),
+        ({"platform_checks_openbao_nodes": []}, "no node is active to show"),
+    ],
+)
+def test_a_downstream_cluster_whose_mount_is_lost_is_named(
+    living: Living, variables: dict[str, t.Any], why: str
+) -> None:
+    kubeconfig = str(living.lab.clusters["core-infra"].kubeconfig)
+    lost = {"name": "lost", "role": "downstream", "kubeconfig": kubeconfig}
+    left_alone = {**lost, "name": "left-alone", "reviewer": {"enabled": False}}
+    given = {
+        "platform_clusters": [lost, left_alone],
+        "platform_checks_openbao_login": living.login,
+        "platform_checks_openbao_tokens": False,
+        "platform_checks_fail_on": [],
+        **variables,
+    }
+    ran = living.check(living.inventory(living.direct(), Path(kubeconfig)), given)
+    assert ran.rc == 0, ran.output
+    (one,) = [n for n in ran.result["not_checked"] if n["what"].startswith("reviewer of ")]
+    assert one["what"] == "reviewer of lost"
+    assert one["why"].startswith(why)
+    assert not {finding for finding in ran.ids() if finding.startswith("reviewer-")}
+
+
 def test_no_audit_device(living: Living) -> None:
     inventory = living.inventory(living.direct(), living.lab.clusters["core-infra"].kubeconfig)
     living.ask("DELETE", "sys/audit/lab")

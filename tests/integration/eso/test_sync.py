@@ -143,7 +143,7 @@ def test_unsealing_never_fails_because_of_external_secrets(site: EsoSite, tmp_pa
     variables = unseal_variables(site, tmp_path)
     variables["platform_clusters"] = [{"name": "gone", "kubeconfig": str(tmp_path / "none")}]
     broken = run_play(PLAYBOOK, extra_vars=variables).ok()
-    assert "OpenBao is unsealed. External Secrets was not told" in broken.output
+    assert "OpenBao is unsealed. External Secrets was not told everywhere" in broken.output
     assert broken.changed == []
     off = run_play(PLAYBOOK, extra_vars={**variables, "openbao_unseal_sync": False}).ok()
     assert "eso_sync" not in {task.action.rsplit(".", 1)[-1] for task in off.tasks}
@@ -225,6 +225,47 @@ def test_a_cluster_that_cannot_be_asked_fails_after_the_others_are_done(
     said = capsys.readouterr().err
     assert "gone: not asked: https://127.0.0.1:1: no answer" in said
     assert "weak: not asked" in said
+
+
+def test_a_nudge_that_is_refused_or_cut_is_no_cluster_that_was_not_asked(
+    site: EsoSite, tenant: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_tenant(site, "member-prod", tenant)
+    rbac = "/apis/rbac.authorization.k8s.io/v1"
+    rules = [{"apiGroups": ["external-secrets.io"], "resources": ["*"], "verbs": ["list"]}]
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": tenant}
+    subject = {"kind": "ServiceAccount", "name": "eso", "namespace": tenant}
+    binding = {"metadata": {"name": tenant}, "roleRef": role, "subjects": [subject]}
+    site.kube("member-prod", "POST", f"{rbac}/clusterroles", {"metadata": {"name": tenant}, "rules": rules})
+    site.kube("member-prod", "POST", f"{rbac}/clusterrolebindings", binding)
+    args: dict[str, t.Any] = {"namespaces": [tenant], "select": "all", "on_unreachable": "warn"}
+    reader = {"name": "reader", "kubeconfig": private(tmp_path / "reader", weak(site, tenant))}
+    refused = site.call("eso_sync", clusters=[reader], **args)
+    assert refused["failed"]
+    assert refused["error"]["rule"] == "forbidden"
+    assert not refused["changed"]
+    (one,) = refused["clusters"]
+    assert (one["state"], one["nudged"], one["external_secrets"] > 0) == ("failed", 0, True)
+    assert refused["summary"][0].startswith("reader: 0 of 1 ExternalSecret nudged: API server: PATCH")
+    assert "force-sync" not in site.annotations("member-prod", tenant)
+
+    with site.lab.proxy("member-prod") as proxy:
+        through = [{"name": "member-prod", "kubeconfig": str(proxy.kubeconfig)}]
+        proxy.cut("after", None, method="PATCH")  # it is done, and every answer is lost
+        lost = site.call("eso_sync", clusters=through, **args)
+        assert lost["failed"]
+        assert (lost["error"]["rule"], lost["clusters"][0]["state"]) == ("cut", "failed")
+        assert lost["changed"]
+        assert [c["name"] for c in lost["changes"]] == [f"member-prod {tenant}/db"]
+        assert "force-sync" in site.annotations("member-prod", tenant)
+        proxy.clear_rules()
+        proxy.cut("before", method="GET")  # a list is sent again
+        again = site.apply("eso_sync", clusters=through, **args)
+        assert [c["state"] for c in again["clusters"]] == ["recovered"]
+        proxy.fail(500, None, method="GET", path="externalsecrets", skip=1)  # gone while it waits
+        left = site.apply("eso_sync", clusters=through, **args)
+        assert (left["changed"], left["clusters"][0]["state"]) == (True, "nudged")
+        assert "1 ExternalSecret nudged, and not seen since" in capsys.readouterr().err
 
 
 def weak(site: EsoSite, namespace: str) -> str:

@@ -34,6 +34,8 @@ def state(patient: Patient) -> dict[str, t.Any]:
 
 def test_nothing_is_left_behind(patient: Patient) -> None:
     patient.look()  # the identity alias of the canary is there afterwards
+    maps = f"/api/v1/namespaces/{patient.namespace}/configmaps"
+    patient.site.until("the cluster's own objects of a new namespace", lambda: patient.site.kube("GET", maps)["items"])
     before, aliases = state(patient), patient.site.keys("identity/entity-alias/id")
     tokens = patient.site.keys("auth/token/accessors")
     mark = patient.site.mark(WHERE)

@@ -150,12 +150,12 @@ POINTS: dict[str, tuple[str, t.Literal["before", "after"], str, str, int]] = {
 }
 
 
-def kill_at(site: ReviewerSite, proxies: Proxies, entry: dict[str, t.Any], point: str) -> None:
+def kill_at(site: ReviewerSite, proxies: Proxies, entry: dict[str, t.Any], point: str, **options: t.Any) -> None:
     """Run the module through proxies and kill it at a point."""
     server, when, method, path, skip = POINTS[point]
     address = site.lab.clusters["member-prod"].api_server
     entry = {**entry, "kubeconfig": proxies.kubeconfig(), "api_server": address}
-    args = site.args(entry, openbao=site.openbao(url=proxies.bao.address))
+    args = site.args(entry, openbao=site.openbao(url=proxies.bao.address), **options)
     script = DRIVER.format(root=str(ROOT), collections=str(ROOT / ".collections"))
     process = subprocess.Popen(
         [sys.executable, "-c", script],
@@ -234,8 +234,9 @@ def test_mounts_of_others_at_the_paths_of_a_move_are_left_alone(tenant: Tenant) 
     site = tenant.site
     site.apply(tenant.entry("token_request"))
     site.bao("POST", f"sys/auth/{tenant.mount}.next", {"type": "userpass", "description": "somebody's"})
-    result = site.refused("foreign", tenant.entry("jwt_pubkeys"))
-    assert result["foreign"] == [f"{tenant.tag}: auth mount {tenant.mount}.next"]
+    for adopt in (False, True):
+        result = site.refused("foreign", tenant.entry("jwt_pubkeys"), adopt=adopt)
+        assert result["foreign"] == [f"{tenant.tag}: auth mount {tenant.mount}.next"]
     assert tenant.mounts == {tenant.mount: "kubernetes", f"{tenant.mount}.next": "userpass"}
     tenant.works()
 

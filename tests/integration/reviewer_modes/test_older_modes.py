@@ -9,9 +9,10 @@ import typing as t
 
 import pytest
 
-from tests.integration.reviewers.conftest import ReviewerSite
+from tests.integration.reviewers.conftest import Proxies, ReviewerSite
 
 from .conftest import Tenant
+from .test_moves import kill_at
 
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 #: The reviewer of a guide.
@@ -63,29 +64,57 @@ def never_expiring(site: ReviewerSite, namespace: str, account: str) -> str:
     return base64.b64decode(site.kube("GET", path)["data"]["token"]).decode()
 
 
-@pytest.mark.parametrize("mode", ["token_request", "jwt_pubkeys"])
-def test_a_wiring_with_a_token_that_never_expires(tenant: Tenant, mode: str) -> None:
+@pytest.mark.parametrize(
+    ("mode", "declared"),
+    [("token_request", True), ("jwt_pubkeys", True), ("token_request", False)],
+    ids=["token_request", "jwt_pubkeys", "reviewer-of-another-name"],
+)
+def test_a_wiring_with_a_token_that_never_expires(tenant: Tenant, mode: str, declared: bool) -> None:
     site, namespace = tenant.site, f"{tenant.tag}-guide"
     site.make_account(namespace, GUIDE)
-    delegate(site, f"{tenant.tag}-guide", (namespace, GUIDE))
+    site.make_account(f"{tenant.tag}-other", "metrics-server")
+    delegate(site, f"{tenant.tag}-guide", (namespace, GUIDE), (f"{tenant.tag}-other", "metrics-server"))
     token = never_expiring(site, namespace, GUIDE)
+    strange = never_expiring(site, f"{tenant.tag}-other", "metrics-server")
     foreign_mount(tenant, token)
     assert tenant.login()[0] == 200
     before = site.data("sys/auth")
-    refused = site.refused("foreign", tenant.entry(mode))
+    entry = tenant.entry(mode, **({"namespace": namespace, "service_account": GUIDE} if declared else {}))
+    refused = site.refused("foreign", entry)
     assert "mode long_lived" in refused["msg"]
     assert site.data("sys/auth") == before
-    planned = site.apply(tenant.entry(mode), adopt=True, check=True)
+    planned = site.apply(entry, adopt=True, check=True)
     assert site.data("sys/auth") == before
-    done = site.apply(tenant.entry(mode), adopt=True)
+    done = site.apply(entry, adopt=True)
     assert done["changes"] == planned["changes"]
-    assert token not in str((refused, planned, done))
+    assert not any(one in str((refused, planned, done)) for one in (token, strange))
     tenant.works()
-    # the old token is revoked, and what else the ServiceAccount may be good for is left alone
-    assert site.kube("GET", f"/api/v1/namespaces/{namespace}/secrets/{GUIDE}-token") is None
-    assert subjects(site, f"{tenant.tag}-guide") == [(namespace, GUIDE)]
+    # the declared reviewer's token is revoked; tokens that others may work by are told, and left alone
+    there = site.kube("GET", f"/api/v1/namespaces/{namespace}/secrets/{GUIDE}-token")
+    assert (there is None) == declared
+    assert site.kube("GET", f"/api/v1/namespaces/{tenant.tag}-other/secrets/metrics-server-token") is not None
+    (told,) = [w for w in done["warnings"] if "perhaps this mount's" in w]
+    assert f"{tenant.tag}-other/metrics-server-token" in told
+    assert (f"{namespace}/{GUIDE}-token" in told) != declared
+    assert (namespace, GUIDE) in (subjects(site, f"{tenant.tag}-guide") or ())
     assert list(tenant.mounts) == [tenant.mount]
-    assert not site.apply(tenant.entry(mode))["changed"]
+    assert not site.apply(entry)["changed"]
+
+
+def test_an_adoption_killed_between_the_two_renamings_is_finished(tenant: Tenant, proxies: Proxies) -> None:
+    site, namespace = tenant.site, f"{tenant.tag}-guide"
+    site.make_account(namespace, GUIDE)
+    delegate(site, f"{tenant.tag}-guide", (namespace, GUIDE))
+    foreign_mount(tenant, never_expiring(site, namespace, GUIDE))
+    entry = tenant.entry("jwt_pubkeys", namespace=namespace, service_account=GUIDE)
+    kill_at(site, proxies, entry, "old-put-aside", adopt=True)
+    site.until("the move in the background", lambda: f"{tenant.mount}.old" in tenant.mounts)
+    site.refused("foreign", entry)
+    site.apply(entry, adopt=True)
+    tenant.works()
+    assert tenant.mounts == {tenant.mount: "jwt"}
+    assert site.kube("GET", f"/api/v1/namespaces/{namespace}/secrets/{GUIDE}-token") is None
+    assert not site.apply(entry)["changed"]
 
 
 @pytest.mark.parametrize("mode", ["token_request", "jwt_pubkeys"])
@@ -100,7 +129,7 @@ def test_a_wiring_in_which_tenants_review_their_own_tokens(tenant: Tenant, mode:
     assert "mode client_jwt" in refused["msg"]
     site.apply(tenant.entry(mode), adopt=True)
     tenant.works()
-    assert subjects(site, name) is None
+    assert subjects(site, name) == []
     assert subjects(site, f"{name}-mixed") == [("monitoring", "prometheus")]
     assert not site.apply(tenant.entry(mode))["changed"]
 
@@ -110,23 +139,23 @@ def test_without_a_proof_nothing_of_the_old_wiring_is_taken_away(tenant: Tenant)
     site.make_account(namespace, GUIDE)
     delegate(site, f"{tenant.tag}-guide", (namespace, GUIDE))
     foreign_mount(tenant, never_expiring(site, namespace, GUIDE))
-    result = site.call(tenant.entry("jwt_pubkeys", issuer="https://192.0.2.99:6443"), adopt=True)
+    entry = tenant.entry("jwt_pubkeys", namespace=namespace, service_account=GUIDE)
+    result = site.call({**entry, "issuer": "https://192.0.2.99:6443"}, adopt=True)
     assert "verify-login" in result["msg"]
     assert site.kube("GET", f"/api/v1/namespaces/{namespace}/secrets/{GUIDE}-token") is not None
     assert tenant.login()[0] == 200
     # the next run still knows what it was about
-    site.refused("foreign", tenant.entry("jwt_pubkeys"))
-    site.apply(tenant.entry("jwt_pubkeys"), adopt=True)
+    site.refused("foreign", entry)
+    site.apply(entry, adopt=True)
     assert site.kube("GET", f"/api/v1/namespaces/{namespace}/secrets/{GUIDE}-token") is None
     tenant.works()
-    assert not site.apply(tenant.entry("jwt_pubkeys"))["changed"]
+    assert not site.apply(entry)["changed"]
 
 
-def test_the_mode_long_lived_warns_and_repairs_itself(tenant: Tenant, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_mode_long_lived_warns_and_repairs_itself(tenant: Tenant) -> None:
     site = tenant.site
-    capfd.readouterr()
     done = site.apply(tenant.entry("long_lived"))
-    assert "never expires" in str(done.get("warnings")) + capfd.readouterr().err
+    assert "never expires" in str(done["warnings"])
     tenant.works()
     path = f"/api/v1/namespaces/{tenant.tag}-auth/secrets/openbao-reviewer-{tenant.tag}-token"
     token = base64.b64decode(site.kube("GET", path)["data"]["token"]).decode()
@@ -140,11 +169,10 @@ def test_the_mode_long_lived_warns_and_repairs_itself(tenant: Tenant, capfd: pyt
     assert not site.apply(tenant.entry("long_lived"))["changed"]
 
 
-def test_the_mode_client_jwt_warns_and_wants_both_audiences(tenant: Tenant, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_mode_client_jwt_warns_and_wants_both_audiences(tenant: Tenant) -> None:
     site, audience = tenant.site, tenant.site.lab.clusters["member-prod"].audience
-    capfd.readouterr()
     done = site.apply(tenant.entry("client_jwt"))
-    assert "good at the API server too" in str(done.get("warnings")) + capfd.readouterr().err
+    assert "good at the API server too" in str(done["warnings"])
     assert done["clusters"][0]["verified"] is True
     tenant.works(audience)
     assert tenant.login(tenant.jwt())[0] == 403

@@ -13,8 +13,10 @@ import json
 import time
 import typing as t
 from pathlib import Path
+from unittest import mock
 
 import pytest
+from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.hackspace.infra.plugins.module_utils._core.module import run
 
@@ -75,15 +77,26 @@ class ReviewerSite:
         args = {**self.args(*clusters, **changes), "_ansible_check_mode": check, "_ansible_diff": True}
         printed = io.StringIO()
         given = {name: value for name, value in args.items() if value is not None}
-        with patch_module_args(given), contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
+        # In a process that has loaded the controller's part of Ansible, warnings are shown instead of returned.
+        warned: list[str] = []
+
+        def warn(_module: AnsibleModule, warning: str, **_options: object) -> None:
+            warned.append(warning)
+
+        with (
+            mock.patch.object(AnsibleModule, "warn", warn),
+            patch_module_args(given),
+            contextlib.redirect_stdout(printed),
+            contextlib.suppress(SystemExit),
+        ):
             run(plugin.SPEC, plugin.main)
         result: dict[str, t.Any] = json.loads(printed.getvalue())
-        return result
+        return {**result, "warnings": warned}
 
     def apply(self, *clusters: t.Mapping[str, t.Any], **changes: t.Any) -> dict[str, t.Any]:
         """Run jwt_reviewer; it must succeed."""
         result = self.call(*clusters, **changes)
-        assert not result.get("failed"), result
+        assert not result.get("failed"), f"{result['msg']} {result.get('failures')}"
         return result
 
     def refused(self, rule: str, *clusters: t.Mapping[str, t.Any], **changes: t.Any) -> dict[str, t.Any]:

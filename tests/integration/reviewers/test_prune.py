@@ -125,6 +125,34 @@ def test_entity_that_somebody_else_uses_stays(site: ReviewerSite, tag: str) -> N
     assert mine["name"] not in [a["name"] for a in aliases(site, accessor)]
 
 
+def test_entity_that_people_made_stays(site: ReviewerSite, tag: str) -> None:
+    """One has a name and an OpenBao policy, one is in a group; the third is as its login made it, and goes."""
+    site.apply(site.entry(tag))
+    accessor = str((site.mount(f"kubernetes-{tag}") or {})["accessor"])
+    for who in ("named", "member", "plain"):
+        site.make_account(f"{tag}-{who}")
+        login(site, tag, f"{tag}-{who}")
+    entities = {
+        a["metadata"]["service_account_namespace"].removeprefix(f"{tag}-"): a["canonical_id"]
+        for a in aliases(site, accessor)
+    }
+    site.bao("POST", f"identity/entity/id/{entities['named']}", {"name": f"{tag}-robot", "policies": ["deploy"]})
+    site.bao("POST", "identity/group", {"name": f"{tag}-group", "member_entity_ids": [entities["member"]]})
+    for who in ("named", "member", "plain"):
+        site.kube("DELETE", f"/api/v1/namespaces/{tag}-{who}/serviceaccounts/eso")
+    planned = site.apply(site.entry(tag), check=True, **ALL)
+    done = site.apply(site.entry(tag), **ALL)
+    assert deleted(done) == deleted(planned)
+    left = set(site.keys("identity/entity/id"))
+    assert {who: entities[who] in left for who in ("named", "member", "plain")} == {
+        "named": True,
+        "member": True,
+        "plain": False,
+    }
+    assert (site.data(f"identity/entity/id/{entities['named']}") or {})["policies"] == ["deploy"]
+    assert len(aliases(site, accessor)) == 1  # the canary's
+
+
 def test_role_that_somebody_added_is_shown_and_stays(site: ReviewerSite, tag: str) -> None:
     site.apply(site.entry(tag))
     bound = {"bound_service_account_names": ["ci"], "bound_service_account_namespaces": ["ci"], "audience": "x"}

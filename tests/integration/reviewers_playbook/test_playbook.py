@@ -151,6 +151,26 @@ def test_clusters_that_are_left_alone(site: Site) -> None:
     assert site.api.requests() == []
 
 
+def test_pruning_leaves_them_alone_too(site: Site) -> None:
+    run(site).ok()
+    own = {key: with_clusters(site)["platform_clusters"][0][key] for key in ("kubeconfig", "context")}
+    other = {
+        "name": "member-next",
+        "role": "downstream",
+        **own,
+        "reviewer": {"namespace": "0-next", "cluster_role": "next"},
+    }
+    options = with_clusters(site, {"reviewer": {"enabled": False}}, other)
+    pruning = {"jwt_reviewer_prune": True, "jwt_reviewer_prune_max_percent": 100}
+
+    def doomed(**more: t.Any) -> set[str]:
+        done = run(site, {**options, **pruning, **more}, check=True).ok().of("jwt_reviewer")
+        return {change["name"] for change in done["changes"] if change["action"] == "delete"}
+
+    assert doomed() == set()
+    assert {MOUNT, f"tenant-{CLUSTER}"} <= doomed(jwt_reviewer_keep=[])
+
+
 @pytest.mark.parametrize(
     ("keys", "words"),
     [

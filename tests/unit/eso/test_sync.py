@@ -222,11 +222,33 @@ def test_a_line_for_people(outcome: sync_report.Outcome, state: str, line: str) 
     assert outcome.as_dict()["state"] == state
 
 
+def test_a_nudge_that_is_refused_keeps_what_was_found_and_sent() -> None:
+    other = external_secret("other", condition("False"))
+    found = read(BAD, other, external_secret("good", condition("True")), stores=[STORE])
+    refused = HackspaceError("PATCH: HTTP 403 Forbidden.", item="API server", rule="forbidden", status=403)
+    none = sync_report.Outcome("c", found, sent=(), problem=refused)
+    assert (none.state, none.plan.changed, none.plan.unchanged) == ("failed", False, 1)
+    some = sync_report.Outcome("c", found, nudged=True, sent=(STORE, other), problem=refused)
+    assert (some.state, some.plan.changed) == ("failed", True)
+    assert [c["name"] for c in some.plan.report()] == ["member-prod a/openbao", "member-prod a/other"]
+    shown = some.as_dict()
+    assert (shown["external_secrets"], shown["nudged"], shown["stores"]) == (3, 1, 1)
+    assert some.line() == "c: 1 of 2 ExternalSecrets nudged: API server: PATCH: HTTP 403 Forbidden. [forbidden]"
+    assert sync_report.broken_off([some], {}).rule == "forbidden"
+
+
+def test_a_cluster_that_is_gone_after_the_nudge_was_nudged() -> None:
+    gone = Unreachable("no answer.", rule="refused")
+    outcome = sync_report.Outcome("c", read(BAD), nudged=True, problem=gone)
+    assert (outcome.state, outcome.plan.changed) == ("nudged", True)
+    assert outcome.line() == "c: 1 ExternalSecret nudged, and not seen since: no answer. [refused]"
+
+
 def test_the_error_about_unreachable_clusters_carries_the_others() -> None:
     gone = Unreachable("no answer.", item="https://127.0.0.1:1", rule="refused", fix="start it.")
     outcome = sync_report.Outcome("c", problem=gone, requests=1)
     assert outcome.state == "unreachable"
-    error = sync_report.unreachable([outcome], {"clusters": [outcome.as_dict()]})
+    error = sync_report.broken_off([outcome], {"clusters": [outcome.as_dict()]})
     assert isinstance(error, HackspaceError)
     assert (error.rule, error.fix) == ("refused", "start it.")
     assert "c: not asked" in str(error)

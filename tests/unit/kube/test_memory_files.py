@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.hackspace.infra.plugins.module_utils._clients.kube import client_of
 from ansible_collections.hackspace.infra.plugins.module_utils._clients.memory_files import keys_in_memory
+from ansible_collections.hackspace.infra.plugins.module_utils._core.errors import InvalidInput
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -67,7 +68,6 @@ def test_other_users_stay_as_they_are() -> None:
     given["users"] += [
         {"name": "t", "user": {"token": "x"}},
         {"name": "f", "user": {"client-key": "/k"}},
-        {"name": "w", "user": {"client-key-data": "?"}},
     ]
     result, files = keys_in_memory(given)
     assert [entry["user"] for entry in result["users"][1:]] == [entry["user"] for entry in given["users"][1:]]
@@ -75,3 +75,23 @@ def test_other_users_stay_as_they_are() -> None:
     assert result["users"][0]["user"]["client-key"] == files[0].path
     files[0].close()
     assert keys_in_memory({"users": None}) == ({"users": None}, [])
+
+
+@pytest.mark.parametrize("shape", [lambda text: text + "\n", lambda text: text[:20] + "\n  " + text[20:]])
+def test_a_key_that_is_wrapped_is_in_memory_as_well(shape: t.Callable[[str], str]) -> None:
+    given = _kubeconfig(KEY)
+    user = given["users"][0]["user"]
+    user["client-key-data"] = shape(user["client-key-data"])
+    result, files = keys_in_memory(given)
+    assert Path(files[0].path).read_bytes() == KEY
+    assert "client-key-data" not in result["users"][0]["user"]
+
+
+def test_what_is_no_key_is_told_and_not_shown() -> None:
+    given = _kubeconfig(KEY)
+    given["users"][0]["user"]["client-key-data"] = "c2Vj?cmV0"
+    with pytest.raises(InvalidInput) as caught:
+        keys_in_memory(given)
+    assert caught.value.rule == "client-key-data"
+    assert caught.value.item == "kubeconfig, user u"
+    assert "c2Vj" not in str(caught.value)

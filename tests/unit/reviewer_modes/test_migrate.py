@@ -9,6 +9,7 @@ import typing as t
 
 import pytest
 from ansible_collections.hackspace.infra.plugins.module_utils._reviewers import access, migrate
+from ansible_collections.hackspace.infra.plugins.module_utils._reviewers.model import parse_clusters
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -119,6 +120,31 @@ def test_mounts_of_others_beside_ours_are_told() -> None:
     assert migrate.foreign(mounts, found) == []
     mounts[PATH + ".old"]["description"] = "somebody's"
     assert migrate.foreign(mounts, found) == [PATH + ".old"]
+
+
+@pytest.mark.parametrize("wanted", ["kubernetes", "jwt"])
+@pytest.mark.parametrize("types", STATES, ids=["-".join(x or "none" for x in s.values()) for s in STATES])
+def test_no_mount_of_others_beside_ours_is_ever_touched(types: Present, wanted: str) -> None:
+    """Also not where the tenants have no mount, and theirs looks like the one that was put aside."""
+    for suffix in (".next", ".old"):
+        mounts = entries(types)
+        if PATH + suffix in mounts:
+            mounts[PATH + suffix]["description"] = "somebody's"
+            assert migrate.foreign(mounts, migrate.way(mounts, PATH, wanted)) == [PATH + suffix]
+
+
+def test_an_adopted_mount_has_our_mark_before_it_is_put_aside() -> None:
+    one = parse_clusters([{"name": "a", "kubeconfig": "k", "mode": "jwt_pubkeys"}])[0]
+    mounts = entries({PATH: "kubernetes"})
+    mounts[PATH]["description"] = "somebody's"
+    found = migrate.way(mounts, PATH, "jwt")
+    (marked,) = migrate.first(one, mounts, found)
+    assert (marked.action, marked.name) == ("adopt", f"a/{PATH}")
+    assert migrate.worked_by(mounts, PATH) == PATH
+    # killed when it was put aside: the next run takes it for ours, and knows what it worked by
+    aside = {**entries({PATH + ".next": "jwt"}), PATH + ".old": {**mounts[PATH], **(marked.after or {})}}
+    assert migrate.foreign(aside, migrate.way(aside, PATH, "jwt")) == []
+    assert migrate.worked_by(aside, PATH) == PATH + ".old"
 
 
 def test_the_old_accessor_is_named_until_its_tokens_have_expired() -> None:

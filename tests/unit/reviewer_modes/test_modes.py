@@ -8,7 +8,7 @@ import base64
 import typing as t
 
 import pytest
-from ansible_collections.hackspace.infra.plugins.module_utils._core.errors import InvalidInput
+from ansible_collections.hackspace.infra.plugins.module_utils._core.errors import HackspaceError, InvalidInput
 from ansible_collections.hackspace.infra.plugins.module_utils._openbao.fields import body, differing, server_fields
 from ansible_collections.hackspace.infra.plugins.module_utils._reviewers import (
     access,
@@ -18,7 +18,10 @@ from ansible_collections.hackspace.infra.plugins.module_utils._reviewers import 
     older_modes,
     pubkeys,
 )
+from ansible_collections.hackspace.infra.plugins.module_utils._reviewers.ports import Downstream
 from ansible_collections.hackspace.infra.plugins.module_utils._reviewers.state import Found, State
+from ansible_collections.hackspace.infra.plugins.module_utils._reviewers.steps import KubeApply
+from ansible_collections.hackspace.infra.plugins.module_utils._reviewers.verify import mint
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 CA = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"
@@ -120,6 +123,14 @@ def test_what_a_mode_cannot_do(changes: dict[str, t.Any], rule: str) -> None:
     assert caught.value.fix
 
 
+def test_without_an_issuer_no_token_is_asked_for_in_mode_client_jwt() -> None:
+    wanted = cluster("client_jwt", access={"namespaces": ["4-aux-a"]})
+    nobody = t.cast("Downstream", None)  # nothing may be sent
+    with pytest.raises(HackspaceError) as caught:
+        mint(nobody, wanted, "openbao-canary", wanted.audience)
+    assert (caught.value.rule, caught.value.item) == ("issuer-unknown", f"{wanted.item}.issuer")
+
+
 def test_who_is_bound_in_mode_client_jwt() -> None:
     per_tenant = [{"name": "alice", "namespaces": ["4-aux-a", "4-aux-b"], "service_accounts": ["eso", "ci"]}]
     found = wiring(cluster("client_jwt", access={"per_tenant": per_tenant}))
@@ -138,7 +149,7 @@ def test_who_is_bound_in_mode_client_jwt() -> None:
 
 def bound(*subjects: tuple[str, str], role: str = "system:auth-delegator", name: str = "b") -> dict[str, t.Any]:
     return {
-        "metadata": {"name": name, "uid": "1"},
+        "metadata": {"name": name, "uid": "1", "resourceVersion": "7"},
         "roleRef": {"kind": "ClusterRole", "name": role},
         "subjects": [{"kind": "ServiceAccount", "namespace": ns, "name": account} for ns, account in subjects],
     }
@@ -194,13 +205,42 @@ def test_what_goes_and_what_stays_when_a_wiring_of_others_is_migrated() -> None:
     wanted = cluster("token_request", access={"namespaces": ["4-aux-*"]})
     mixed = bound(("4-aux-a", "eso"), ("4-aux-a", "ci"), ("monitoring", "eso"), name="mixed")
     known = older_modes.recognise(wanted, {"type": "kubernetes"}, {}, Found((TENANT, mixed), ()))
-    whole, part = older_modes.of_others(wanted, known)
-    assert (whole.action, whole.name, whole.after) == ("delete", "a/tenants", None)
+    whole, part = older_modes.of_others(wanted, model.Settings(), known)
+    # the binding itself is somebody else's
+    assert (whole.action, whole.name, whole.after) == ("delete", "a/tenants", {"subjects": []})
+    assert all(isinstance(step, KubeApply) for change in (whole, part) for step in change.payload)
     assert part.after == {"subjects": mixed["subjects"][1:]}
+    assert part.payload[0].body["metadata"] == {"name": "mixed", "resourceVersion": "7"}
     assert "eso" in str(part.diff())
-    secrets = older_modes.recognise(wanted, {"type": "kubernetes"}, {}, Found((REVIEWER,), (TOKEN,)))
-    (change,) = older_modes.of_others(wanted, secrets)
+
+
+def test_only_tokens_of_the_declared_reviewer_are_deleted() -> None:
+    settings = model.Settings()
+    ours = never_expiring("vault", "vault-auth")
+    ours["metadata"] |= {"name": "other-mount", "labels": {settings.label: model.INVENTORY}}
+    stranger, other = never_expiring("monitoring", "prometheus-adapter"), never_expiring("vault", "metrics-server")
+    bindings = bound(("vault", "vault-auth"), ("monitoring", "prometheus-adapter"), ("vault", "metrics-server"))
+    found = Found((bindings,), (stranger, TOKEN, other, ours))
+    declared = cluster("token_request", namespace="vault", service_account="vault-auth")
+    known = older_modes.recognise(declared, {"type": "kubernetes"}, {}, found)
+    (change,) = older_modes.of_others(declared, settings, known)
     assert change.name == "a/vault/vault-auth-token"
+    rest = ["monitoring/prometheus-adapter-token", "vault/metrics-server-token"]
+    assert older_modes.left_alone(declared, settings, known) == rest
+    # a server that does not tell: the declared reviewer's token counts more than tenants, those of others less
+    both = Found((bindings, TENANT), found.secrets)
+    assert older_modes.recognise(declared, {"type": "kubernetes"}, {}, both).mode == "long_lived"
+    known = older_modes.recognise(cluster("token_request"), {"type": "kubernetes"}, {}, both)
+    assert known.mode == "client_jwt"
+    assert [change.name for change in older_modes.of_others(cluster("token_request"), settings, known)] == ["a/tenants"]
+    assert older_modes.left_alone(cluster("token_request"), settings, known) == [*rest, "vault/vault-auth-token"]
+    # where the reviewer is another one, nothing tells whose token the mount holds, be there one candidate only
+    undeclared = cluster("token_request")
+    for candidates in (found, Found((REVIEWER,), (TOKEN,))):
+        known = older_modes.recognise(undeclared, {"type": "kubernetes"}, {}, candidates)
+        assert known.mode == "long_lived"
+        assert older_modes.of_others(undeclared, settings, known) == []
+        assert "vault/vault-auth-token" in older_modes.left_alone(undeclared, settings, known)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,11 @@ import dataclasses
 import typing as t
 
 import pytest
-from ansible_collections.hackspace.infra.plugins.module_utils._core.errors import InvalidInput, Refused
+from ansible_collections.hackspace.infra.plugins.module_utils._core.errors import (
+    HackspaceError,
+    InvalidInput,
+    Refused,
+)
 from ansible_collections.hackspace.infra.plugins.module_utils._core.plan import Plan
 from ansible_collections.hackspace.infra.plugins.module_utils._reviewers import (
     access,
@@ -19,6 +23,7 @@ from ansible_collections.hackspace.infra.plugins.module_utils._reviewers import 
     modes,
     prune,
 )
+from ansible_collections.hackspace.infra.plugins.module_utils._reviewers.apply import refused
 from ansible_collections.hackspace.infra.plugins.module_utils._reviewers.plan import plan
 from ansible_collections.hackspace.infra.plugins.module_utils._reviewers.state import HOLDS, State, description
 from ansible_collections.hackspace.infra.plugins.module_utils._reviewers.steps import Rotate
@@ -222,6 +227,44 @@ def test_audience_of_the_api_server_is_found_by_its_issuer() -> None:
         assert caught.value.rule == "audience-of-api-server"
 
 
+@pytest.mark.parametrize("told", [(), ("foo", "bar/")])
+@pytest.mark.parametrize("noted", [(), ("foo", "bar/")])
+def test_audience_of_the_api_server_that_is_not_the_issuer(noted: tuple[str, ...], told: tuple[str, ...]) -> None:
+    """Noted with the token, or told by the API server just now."""
+    for audience in ("foo", "bar"):
+        one = cluster(audience=audience)
+        state = dataclasses.replace(good(one), secrets=(secret(1, one, audiences=noted),), audiences=told)
+        if not (noted or told):
+            assert not planned(one, state).changed  # and a token without the note is not replaced for it
+            continue
+        with pytest.raises(InvalidInput) as caught:
+            planned(one, state)
+        assert caught.value.rule == "audience-of-api-server"
+
+
+def test_what_the_api_server_tells_counts_more_than_what_was_noted() -> None:
+    one = cluster(audience="foo")
+    state = dataclasses.replace(good(one), secrets=(secret(1, one, audiences=("foo",)),), audiences=("other",))
+    assert not planned(one, state).changed
+
+
+@pytest.mark.parametrize("text", ["", "[", "{}", "null", "3"])
+def test_any_note_of_audiences_is_read(text: str) -> None:
+    raw = copy.deepcopy(dict(secret(1, cluster(), audiences=("foo",)).raw))
+    raw["metadata"]["annotations"][evidence.annotation(settings(), "audiences")] = text
+    found = evidence.of(raw, settings())
+    assert found is not None
+    assert found.audiences == ()
+
+
+@pytest.mark.parametrize(
+    ("status", "certain"),
+    [(400, True), (403, True), (404, True), (408, False), (499, False), (500, False), (503, False), (None, False)],
+)
+def test_when_a_write_was_certainly_refused(status: int | None, certain: bool) -> None:
+    assert refused(HackspaceError("no.", status=status)) is certain
+
+
 def test_no_secret_can_be_in_a_plan() -> None:
     """What a plan carries is public: it is made before any token is."""
     found = planned(cluster(), State())
@@ -291,6 +334,66 @@ def alias(accessor: str, name: str, entity: str) -> dict[str, t.Any]:
     return {"mount_accessor": accessor, "name": name, "canonical_id": entity, "metadata": metadata}
 
 
+def entity(*aliases: str, **changes: t.Any) -> dict[str, t.Any]:
+    """Return an entity as OpenBao shows one that a login made."""
+    made: dict[str, t.Any] = {
+        "name": "entity_0a1b2c3d",
+        "policies": [],
+        "group_ids": [],
+        "direct_group_ids": [],
+        "metadata": None,
+    }
+    return {**made, "aliases": [{"id": key} for key in aliases], **changes}
+
+
+@pytest.mark.parametrize(
+    ("there", "whole"),
+    [
+        (entity("dead"), True),
+        (entity("dead", name="build-robot"), False),
+        (entity("dead", policies=["deploy"]), False),
+        (entity("dead", group_ids=["g"]), False),
+        (entity("dead", direct_group_ids=["g"]), False),
+        (entity("dead", metadata={"team": "ada"}), False),
+        (entity("dead", "of-people"), False),
+        (None, False),
+    ],
+)
+def test_prune_leaves_entities_that_people_made(there: dict[str, t.Any] | None, whole: bool) -> None:
+    aliases = {
+        "live": alias("auth_kubernetes_1", "uid-live", "e1"),
+        "dead": alias("auth_kubernetes_1", "uid-dead", "e2"),
+    }
+    found = prune.plan(
+        leftovers(aliases=aliases, own_mount="kubernetes-gone", entities={"e2": there} if there else {}),
+        [cluster()],
+        settings(prune=True, prune_max_percent=100),
+        {"prod": {"uid-live"}},
+    )
+    [change] = found.changes
+    assert [step.path for step in change.payload] == [
+        "identity/entity/id/e2" if whole else "identity/entity-alias/id/dead"
+    ]
+
+
+def test_prune_leaves_entities_that_a_replaced_mount_uses() -> None:
+    """Tokens of logins at the old mount live on with the entity."""
+    aliases = {
+        "old": alias("auth_jwt_7", "uid-old", "e2"),
+        "live": alias("auth_kubernetes_1", "uid-live", "e1"),
+        "dead": alias("auth_kubernetes_1", "uid-dead", "e2"),
+    }
+    found = prune.plan(
+        leftovers(aliases=aliases, own_mount="kubernetes-gone", entities={"e2": entity("dead")}),
+        [cluster()],
+        settings(prune=True, prune_max_percent=100),
+        {"prod": {"uid-live"}},
+        named={"auth_jwt_7"},
+    )
+    [change] = found.changes
+    assert [step.path for step in change.payload] == ["identity/entity-alias/id/dead"]
+
+
 def test_prune_takes_ours_only() -> None:
     aliases = {
         "live": alias("auth_kubernetes_1", "uid-live", "e1"),
@@ -301,8 +404,9 @@ def test_prune_takes_ours_only() -> None:
         "orphan-of-a-person": {**alias("auth_userpass_9", "ada", "e6"), "metadata": {}},
         "shared": alias("auth_kubernetes_1", "uid-gone", "e4"),
     }
+    entities = {number: entity(key) for number, key in (("e2", "dead"), ("e3", "going"), ("e5", "orphan"))}
     found = prune.plan(
-        leftovers(aliases=aliases, policies={"tenant-gone": "x"}, owned_policies=2),
+        leftovers(aliases=aliases, policies={"tenant-gone": "x"}, owned_policies=2, entities=entities),
         [cluster()],
         settings(prune=True, prune_max_percent=100),
         {"prod": {"uid-live"}},
@@ -316,6 +420,17 @@ def test_prune_takes_ours_only() -> None:
         "sys/auth/kubernetes-gone",
         "sys/policies/acl/tenant-gone",
     ]
+
+
+def test_prune_leaves_clusters_alone_that_are_to_be_kept() -> None:
+    policies = {"tenant-gone": "x", "tenant-gone.ann": "x", "tenant-gone-too": "x"}
+    left = leftovers(aliases={"a": alias("auth_kubernetes_2", "uid", "e1")}, policies=policies, owned_policies=4)
+    moved = {"accessor": "auth_jwt_4", "description": description("gone", "jwt_pubkeys")}
+    left = dataclasses.replace(left, mounts={**left.mounts, "people/of-gone": moved})
+    found = prune.plan(
+        left, [cluster()], settings(prune=True, prune_max_percent=100, keep=("gone",)), {"prod": {"uid-live"}}
+    )
+    assert [(change.kind, change.name) for change in found.changes] == [("OpenBao policy", "tenant-gone-too")]
 
 
 def test_prune_leaves_the_aliases_of_a_cluster_that_did_not_answer() -> None:
