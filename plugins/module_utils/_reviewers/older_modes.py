@@ -31,8 +31,9 @@ WITHOUT_EXPIRY: t.Final = "kubernetes.io/service-account-token"
 ACCOUNT: t.Final = "kubernetes.io/service-account.name"
 #: ClusterRole that guides bind the reviewer to.
 DELEGATOR: t.Final = "system:auth-delegator"
-#: Seconds that the controller manager has for putting the token into the Secret.
-PATIENCE: t.Final = 20.0
+#: Seconds that the controller manager has for putting the token into the Secret; after a restart of the API server it
+#: takes up to half a minute to come back.
+PATIENCE: t.Final = 60.0
 _PAUSE: t.Final = 0.3
 _METADATA: t.Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _SHOWN: t.Final = frozenset({"name", "service_account", "subjects", "roleRef"})

@@ -24,6 +24,9 @@ from .ports import Downstream, Upstream
 PATIENCE_CA: t.Final = 35.0
 #: Seconds. New RBAC and ServiceAccounts reach all parts of an API server within moments.
 PATIENCE: t.Final = 5.0
+#: Seconds. The controller manager makes ServiceAccount default of a new namespace, and the token of a Secret; after a
+#: restart of the API server it takes up to half a minute to come back.
+PATIENCE_CONTROLLERS: t.Final = 60.0
 _PAUSE: t.Final = 0.5
 
 _LADDER: t.Final = "jwt_reviewer_info walks all the way and names the first broken hop."
@@ -243,7 +246,7 @@ class Verifier:
 
     def _of_stranger(self) -> Secret:
         """Return a token of the stranger; the ServiceAccount default of a new namespace may take a moment."""
-        end_of_patience = time.monotonic() + PATIENCE
+        end_of_patience = time.monotonic() + PATIENCE_CONTROLLERS
         while True:
             try:
                 return mint(self._kube, self._cluster, self._stranger, self._cluster.audience)

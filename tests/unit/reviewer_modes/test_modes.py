@@ -125,7 +125,7 @@ def test_what_a_mode_cannot_do(changes: dict[str, t.Any], rule: str) -> None:
 
 def test_without_an_issuer_no_token_is_asked_for_in_mode_client_jwt() -> None:
     wanted = cluster("client_jwt", access={"namespaces": ["4-aux-a"]})
-    nobody = t.cast("Downstream", None)  # nothing may be sent
+    nobody = t.cast(Downstream, None)  # nothing may be sent
     with pytest.raises(HackspaceError) as caught:
         mint(nobody, wanted, "openbao-canary", wanted.audience)
     assert (caught.value.rule, caught.value.item) == ("issuer-unknown", f"{wanted.item}.issuer")
