@@ -94,7 +94,9 @@ def test_what_is_made_downstream_is_the_least(site: ReviewerSite, tag: str) -> N
     assert evidence["state"] == "current"
     assert len(evidence["fingerprint"]) == 12
     assert evidence["issuer"] == site.lab.clusters["member-prod"].issuer
+    assert json.loads(evidence["audiences"]) == [evidence["issuer"]]  # as the lab sets up its API servers
     assert set(evidence) == {
+        "audiences",
         "state",
         "issued",
         "expires",
