@@ -55,6 +55,48 @@ def test_gate_with_nothing_to_run_fails(runner: gates.Runner) -> None:
     assert outcome.closing == ["nothing to run: no tests in tests/unit/no-such-folder"]
 
 
+ONE_OF_THREE = """
+print("FAILED tests/a.py::test_b - assert 1")
+print("1 failed, 2 passed in 1.00s")
+raise SystemExit(1)
+"""
+
+
+def _second(code: str, failures: str = ONE_OF_THREE) -> gates.Gate:
+    return _gate("servers", failures, group="server", again=(sys.executable, "-c", code))
+
+
+def test_test_that_passes_alone_is_named_in_the_summary(
+    runner: gates.Runner, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome = runner.run(_second("print('1 passed in 0.10s')"))
+    assert outcome.passed
+    assert outcome.unsteady == ["tests/a.py::test_b"]
+    assert gates._summary(runner, [outcome], [], 1.0) == 0
+    assert "unsteady: tests/a.py::test_b failed in the run of servers" in capsys.readouterr().out
+
+
+def test_test_that_fails_twice_fails_the_gate(runner: gates.Runner, capsys: pytest.CaptureFixture[str]) -> None:
+    outcome = runner.run(_second("print('1 failed in 0.10s'); raise SystemExit(1)"))
+    assert not outcome.passed
+    assert not outcome.unsteady
+    assert "FAILED tests/a.py::test_b - assert 1" in capsys.readouterr().out
+
+
+def test_many_failures_get_no_second_chance(runner: gates.Runner, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    many = f"[print(f'FAILED tests/a.py::t{{i}}') for i in range({gates.SECOND_CHANCES + 1})]; raise SystemExit(1)"
+    assert not runner.run(_second(f"open({str(mark)!r}, 'w')", many)).passed
+    assert not mark.exists()
+
+
+def test_run_that_broke_off_gets_no_second_chance(runner: gates.Runner, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    broken = ONE_OF_THREE.replace("SystemExit(1)", "SystemExit(2)")
+    assert not runner.run(_second(f"open({str(mark)!r}, 'w')", broken)).passed
+    assert not mark.exists()
+
+
 def test_summary_fails_with_one_failure_and_with_nothing(runner: gates.Runner) -> None:
     good = gates.Outcome(_gate("good", ""), True, 1.0, [])
     bad = gates.Outcome(_gate("bad", ""), False, 1.0, [])
