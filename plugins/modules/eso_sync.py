@@ -286,7 +286,8 @@ def work(
     late, problem = None, None
     if params["wait"]:
         try:
-            late = sync_apply.settle(api, found, wanted, timeout=max(0.0, deadline - time.monotonic()))
+            left = max(0.0, deadline - time.monotonic())
+            late = sync_apply.settle(api, found, wanted, timeout=left, stamp=lambda: str(time.time_ns()), sent=sent)
         except HackspaceError as error:
             problem = error
     return sync_report.Outcome(

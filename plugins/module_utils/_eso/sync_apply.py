@@ -19,8 +19,11 @@ from .sync_plan import ANNOTATION, GROUP, VERSIONS, Item, Nudge, Selection, caus
 PAGE: t.Final = 500
 #: Requests sent to one API server at a time.
 WORKERS: t.Final = 4
-#: Seconds that a store may take, at most: one login. The ExternalSecrets get the rest of the time.
+#: Seconds that a store may take, at most: one login. The ExternalSecrets behind it get the rest of the time.
 STORE_SECONDS: t.Final = 20.0
+#: Seconds until what did not become Ready is touched again; doubled each time. One failure right after OpenBao's
+#: unsealing, before a standby knows the active node, would otherwise cost External Secrets' whole pause.
+AGAIN: t.Final = 5.0
 #: Seconds between two looks, at first and at most.
 PAUSE: t.Final = (0.3, 2.0)
 
@@ -66,34 +69,57 @@ def read(api: Api, cluster: str, wanted: Selection) -> Read:
 
 
 def touch(api: Api, found: Read, stamp: str, *, timeout: float, sent: list[Item]) -> list[Item]:
-    """Touch stores and ExternalSecrets, those behind a broken store last; return the stores that stayed broken.
+    """Touch stores and ExternalSecrets, each of those behind broken stores when its stores are Ready; return the
+    stores that stayed broken.
 
     :param stamp: value of the annotation, another one each time.
-    :param timeout: seconds to wait for the stores; 0 does not wait.
+    :param timeout: seconds for all of it, of which the stores get half at most; 0 does not wait.
     :param sent: gets what has been touched, and what may have been because no clear answer came.
     :raises HackspaceError: for the first one that is refused or not answered.
     """
     nudge = found.nudge
     kinds = sorted({item.kind for item in nudge.stores})
     _patch(api, found.version, nudge.stores, stamp, sent)
-    waiting = nudge.behind_stores()
+    waiting = list(nudge.behind_stores())
     _patch(api, found.version, [item for item in nudge.secrets if item not in waiting], stamp, sent)
     broken: list[Item] = []
+
+    def look() -> list[Item]:
+        """Touch what has waited for a store that is Ready by now; a broken store holds up nobody else."""
+        left = late(nudge.stores, [s for kind in kinds for s in _stores(api, found.version, kind)])
+        blocked = {item.key for item in left}
+        free = [item for item in waiting if blocked.isdisjoint(item.stores)]
+        waiting[:] = [item for item in waiting if item not in free]
+        _patch(api, found.version, free, stamp, sent)
+        return left
+
     if nudge.stores and timeout > 0:
-        broken = _until(
-            lambda: late(nudge.stores, [s for kind in kinds for s in _stores(api, found.version, kind)]),
-            min(timeout, STORE_SECONDS),
-        )
+        broken = _until(look, min(timeout / 2, STORE_SECONDS))
     _patch(api, found.version, waiting, stamp, sent)
     return broken
 
 
-def settle(api: Api, found: Read, wanted: Selection, *, timeout: float) -> list[Late]:
-    """Wait until what was touched is Ready; return what is not, each with its cause."""
+def settle(
+    api: Api, found: Read, wanted: Selection, *, timeout: float, stamp: Callable[[], str], sent: list[Item]
+) -> list[Late]:
+    """Wait until what was touched is Ready, touching the rest again now and then; return what is not, with its cause.
+
+    :param stamp: returns another value of the annotation each time.
+    :param sent: gets what has been touched.
+    """
+    pause, due = AGAIN, time.monotonic() + AGAIN
 
     def look() -> list[Item]:
+        nonlocal pause, due
         listed = _list(api, found.version, "ExternalSecret", wanted.labels) or []
-        return late(found.nudge.secrets, [s for s in map(secret, listed) if s])
+        left = late(found.nudge.secrets, [s for s in map(secret, listed) if s])
+        if left and time.monotonic() >= due:
+            pause *= 2
+            due = time.monotonic() + pause
+            used = {reference for item in left for reference in item.stores}
+            stores = [s for s in _stores(api, found.version) if not s.ready and s.key in used]
+            _patch(api, found.version, [*stores, *left], stamp(), sent)
+        return left
 
     left = _until(look, timeout)
     if not left:

@@ -183,7 +183,10 @@ def test_what_stays_broken_is_named_and_fails_only_when_told(site: EsoSite, tena
     site.want("member-prod", tenant)
     site.until("the store", lambda: site.ready("member-prod", tenant, "openbao", "secretstores") == "False")
     args: dict[str, t.Any] = {"clusters": site.clusters("member-prod"), "namespaces": [tenant], "wait_timeout": 2}
-    refused = site.call("eso_sync", **args, require_ready=True)
+    mark = site.mark("member-prod")
+    refused = site.call("eso_sync", **{**args, "wait_timeout": 14}, require_ready=True)
+    nudges = [uri for verb, uri in site.asked("member-prod", mark) if verb == "patch" and "externalsecrets" in uri]
+    assert len(nudges) == 2, "once more after five seconds of waiting"
     assert refused["failed"]
     assert refused["error"]["rule"] == "not-ready"
     (one,) = refused["clusters"][0]["not_ready"]
