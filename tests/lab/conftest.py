@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from lab.api import Lab
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """Everything, with OpenBao initialised and unsealed."""
     mine = Lab("tests", tmp_path_factory.mktemp("labs"), print)

@@ -197,7 +197,7 @@ class Living:
             yield dict(zip(NODES, (p.address for p in proxies), strict=True)), cluster.kubeconfig, [*proxies, cluster]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def living(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Living]:
     folder = tmp_path_factory.mktemp("check")
     lab = Lab("check", folder / "lab")

@@ -120,7 +120,7 @@ class Server:
             yield proxy
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Server]:
     """One lab for all tests of this folder; each test uses names of its own."""
     lab = Lab("config", tmp_path_factory.mktemp("lab"))
@@ -248,7 +248,7 @@ class Provider:
         self._server.server_close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def provider(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Provider]:
     one = Provider(tmp_path_factory.mktemp("idp"))
     yield one

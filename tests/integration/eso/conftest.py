@@ -194,7 +194,7 @@ def wire(site: EsoSite) -> None:
     )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def site(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[EsoSite]:
     """One lab for all tests of this folder."""
     lab = Lab("eso-tests", tmp_path_factory.mktemp("lab"))

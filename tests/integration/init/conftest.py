@@ -200,7 +200,7 @@ class Site:
         return {name: self.decrypt(name, path.read_bytes()) for name, path in files.items()}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def init_lab(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Lab]:
     lab = Lab("init", tmp_path_factory.mktemp("lab"))
     lab.up(["openbao"])

@@ -138,7 +138,7 @@ class Site:
         ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def kube_lab(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Lab]:
     lab = Lab("kube-tests", tmp_path_factory.mktemp("lab"))
     try:

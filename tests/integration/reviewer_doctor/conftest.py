@@ -153,7 +153,7 @@ def rfc3339(moment: float) -> str:
     return datetime.datetime.fromtimestamp(moment, tz=datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def site(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[ReviewerSite]:
     """One lab for all tests of this folder."""
     lab = Lab("doctor-tests", tmp_path_factory.mktemp("lab"))

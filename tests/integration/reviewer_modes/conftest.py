@@ -19,7 +19,7 @@ from tests.integration.reviewers.conftest import Proxies, ReviewerSite, reviewer
 _COUNTER = itertools.count(1)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def site(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[ReviewerSite]:
     """One lab for all tests of this folder."""
     lab = Lab("reviewer-modes", tmp_path_factory.mktemp("lab"))

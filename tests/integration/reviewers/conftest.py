@@ -211,7 +211,7 @@ def reviewer_site(lab: Lab) -> ReviewerSite:
     return site
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def site(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[ReviewerSite]:
     """One lab for all tests of this folder."""
     lab = Lab("reviewers", tmp_path_factory.mktemp("lab"))
