@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lab import build, eso, holders, inventory, kube, openbao
+from lab import build, eso, holders, inventory, kube, openbao, pods, postgres, transit
 from lab.errors import LabError
 from lab.files import locked, private_dir, read_json, write_json
 from lab.holders import Holder
@@ -28,14 +28,26 @@ from lab.procs import Process, Supervisor, look
 from lab.proxy import Proxy
 from lab.rest import Server
 from lab.runner import Step, run
+from lab.transit import TransitSeal
 
-__all__ = ["COMPONENTS", "Cluster", "Holder", "InitResult", "Lab", "LabError", "OpenBaoNode", "Proxy", "Status"]
+__all__ = [
+    "COMPONENTS",
+    "Cluster",
+    "Holder",
+    "InitResult",
+    "Lab",
+    "LabError",
+    "OpenBaoNode",
+    "Proxy",
+    "Status",
+    "TransitSeal",
+]
 
 ROOT = Path(__file__).parent.parent
 CLUSTERS = {"core-infra": "upstream", "member-prod": "downstream"}
 COMPONENTS = (openbao.COMPONENT, *CLUSTERS)
 # Started only when asked for by name.
-OPTIONAL = (eso.COMPONENT,)
+OPTIONAL = (eso.COMPONENT, pods.COMPONENT, postgres.COMPONENT, transit.COMPONENT)
 DEFAULT = "default"
 _PROXY = "proxy"
 
@@ -69,11 +81,14 @@ class Lab:
         self._supervisor = Supervisor(self.state)
         self._ports = Ports(self.state / "ports.json", self.state)
         self._openbao = openbao.OpenBao(self.state)
+        self._transit = transit.Transit(self.state)
+        self.postgres = postgres.Postgres(self.state, self._say)
         self._clusters = {
             cluster: KubeCluster(cluster, role, index, self.state)
             for index, (cluster, role) in enumerate(CLUSTERS.items())
         }
         self._eso = {name: eso.ExternalSecrets(cluster) for name, cluster in self._clusters.items()}
+        self._pods = pods.OpenBaoPods(self._clusters[pods.CLUSTER], self._openbao)
         self._holders: list[Holder] = []
         self._known_ports: dict[str, int] = {}
         self._prepared = False
@@ -100,13 +115,15 @@ class Lab:
 
     def _prepare(self) -> None:
         """Ports, certificates, keys, holders: made once, then found again."""
-        names = [*self._openbao.port_names]
+        names = [*self._openbao.port_names, *self._transit.port_names, self.postgres.port_name]
         for cluster in self._clusters.values():
             names += cluster.port_names
         names += [part.port_name for part in self._eso.values()]
         names += [f"{_PROXY}-{node}.{kind}" for node in openbao.NODES for kind in ("listen", "control")]
         self._known_ports = self._ports.ensure(names)
         self._openbao.prepare(self._known_ports)
+        self._transit.prepare(self._known_ports)
+        self.postgres.prepare(self._known_ports)
         for cluster in self._clusters.values():
             cluster.prepare(self._known_ports)
         for part in self._eso.values():
@@ -152,6 +169,12 @@ class Lab:
             rows += cluster.processes()
         for part in self._optional():
             rows += part.processes()
+        if pods.COMPONENT in self.components:
+            rows += self._pods.processes()
+        if transit.COMPONENT in self.components:
+            rows += self._transit.processes()
+        if postgres.COMPONENT in self.components:
+            rows += self.postgres.processes()
         return rows
 
     def _optional(self) -> list[eso.ExternalSecrets]:
@@ -235,6 +258,8 @@ class Lab:
             chosen = [name for name in known if name in wanted or name in running]
             if eso.COMPONENT in chosen and not set(chosen) & set(self._clusters):
                 raise LabError(f"{eso.COMPONENT} wants a cluster: {', '.join(self._clusters)}")
+            if pods.COMPONENT in chosen and not {openbao.COMPONENT, pods.CLUSTER} <= set(chosen):
+                raise LabError(f"{pods.COMPONENT} wants {openbao.COMPONENT} and {pods.CLUSTER}")
             self._describe(chosen, proxied=proxy)
             self._start(self._select([*wanted, *([_PROXY] if proxy else [])]), content=wanted, stop=stop)
             if init:
@@ -261,6 +286,8 @@ class Lab:
                 steps += self._clusters[name].steps()
             if name == eso.COMPONENT:
                 steps += [step for part in self._optional() for step in part.steps()]
+            if name == postgres.COMPONENT:
+                steps += self.postgres.steps()
         for row in rows:
             steps.append(Step(row.name, lambda cancelled, row=row: self._ensure(row, cancelled), row.needs))  # type: ignore[misc]
         known = {step.name for step in steps}
@@ -427,10 +454,34 @@ class Lab:
             self._say(f"OpenBao initialised and unsealed; shares and root token are in {self._openbao.init_file}")
             return result
 
+    def init_transit(self) -> TransitSeal:
+        """Make the provider of seals ready (component transit): unsealed, with a key and a token that may use it."""
+        with self._locked():
+            self._load()
+            return self._transit.init()
+
+    def seal_file(self, node: str) -> Path:
+        """Where a node's seal stanza belongs: a file of its own in the node's configuration folder."""
+        self._load()
+        self._one_of(node, openbao.NODES)
+        return self._openbao.seal_file(node)
+
+    def set_seal(self, node: str, stanza: dict[str, Any] | None) -> None:
+        """Write a node's seal stanza (``{"transit": {...}}``; None is Shamir); it counts from the node's next start."""
+        self._load()
+        self._one_of(node, openbao.NODES)
+        self._openbao.set_seal(node, stanza)
+
     def unseal(self, *nodes: str) -> None:
         """Send the shares that init_openbao() made to all nodes or some, and wait for an active node."""
         self._load()
         self._openbao.unseal(nodes=nodes or openbao.NODES)
+
+    @property
+    def openbao_pods(self) -> pods.OpenBaoPods:
+        """The same servers as pods of core-infra (component openbao-pods, then ``deploy()``)."""
+        self._load()
+        return self._pods
 
     # -- clusters, holders, proxies --------------------------------------------------------------------------
 
@@ -523,6 +574,7 @@ class Lab:
         saved = self._openbao.saved()
         if saved:
             found |= {*saved.shares, *saved.shares_base64, saved.root_token}
+        found |= set(self._transit.saved().values())
         if not self.state.is_dir():
             return found
         for file in self.state.rglob("*"):
@@ -530,6 +582,8 @@ class Lab:
                 continue
             if file.name == "admin-token":
                 found.add(file.read_text().strip())
+            elif file.name == "postgres-password":
+                found.add(file.read_text())
             elif file.name == "age-identity.txt":
                 found |= {line.strip() for line in file.read_text().splitlines() if line.startswith("AGE-SECRET-KEY-")}
             elif file.suffix == ".key" or file.name == "pgp-private.asc":

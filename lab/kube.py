@@ -370,6 +370,7 @@ class KubeCluster:
                 "--node-ip=127.0.0.1",
                 f"--node-port={self.port('kwok')}",
                 f"--server-address={address}",
+                "--node-lease-duration-seconds=40",
                 *serving,
                 "--enable-crds=ClusterPortForward,PortForward,Stage",
             ),
@@ -447,7 +448,15 @@ class KubeCluster:
                         "type": "kwok",
                     },
                 },
-                "status": {"allocatable": capacity, "capacity": capacity},
+                # kwok takes addresses away again when only one of the two is there.
+                "status": {
+                    "allocatable": capacity,
+                    "capacity": capacity,
+                    "addresses": [
+                        {"type": "InternalIP", "address": "127.0.0.1"},
+                        {"type": "Hostname", "address": name},
+                    ],
+                },
             }
             answer = self.request("POST", "/api/v1/nodes", node)
             if answer.status not in (201, 409):

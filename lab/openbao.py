@@ -68,7 +68,7 @@ class OpenBao:
         self.other_authority = Authority(self.folder / "other-pki", "not the lab's OpenBao")
         for node in NODES:
             self._pairs[node] = self.authority.issue(
-                node, self.server_name(node), dns=(self.server_name(node), SERVICE_NAME)
+                node, self.server_name(node), dns=(self.server_name(node), SERVICE_NAME, f"{node}.openbao-internal")
             )
 
     @staticmethod
@@ -139,6 +139,17 @@ class OpenBao:
             config["unsafe_allow_api_audit_creation"] = True
         return config
 
+    def seal_file(self, node: str) -> Path:
+        """The second file in a node's configuration folder: its seal stanza. Without it the seal is Shamir's."""
+        return self.folder / node / "config" / "seal.json"
+
+    def set_seal(self, node: str, stanza: dict[str, Any] | None) -> None:
+        """Write a node's seal stanza, ``{"transit": {...}}``; it counts from its next start."""
+        if stanza:
+            write_json(self.seal_file(node), {"seal": stanza})
+        else:
+            self.seal_file(node).unlink(missing_ok=True)
+
     def _ready(self, node: str) -> Callable[[], str | None]:
         server = self.server(node)
 
@@ -152,11 +163,11 @@ class OpenBao:
         """The rows of the process table."""
         rows = []
         for node in NODES:
-            config = self.folder / node / "config.json"
+            config = self.folder / node / "config"
 
             def prepare(node: str = node, config: Path = config) -> None:
                 private_dir(self.folder / node / "data")
-                write_json(config, self._config(node))
+                write_json(config / "server.json", self._config(node))
 
             rows.append(
                 Process(
@@ -168,7 +179,7 @@ class OpenBao:
                     log=self.logs / f"{node}.log",
                     needs=("build-vault",),
                     prepare=prepare,
-                    data=(self.folder / node / "data", self.audit_log, self.init_file),
+                    data=(self.folder / node / "data", self.seal_file(node), self.audit_log, self.init_file),
                     graceful=True,
                 )
             )

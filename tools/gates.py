@@ -27,6 +27,8 @@ COLLECTION = ".collections/ansible_collections/hackspace/infra"
 CLOSING = re.compile(r"\b\d+ (passed|failed|errors?)\b.* in [\d.]+ ?m?s|^(\w+: )?\d+ passed, \d+ failed$|no tests ran")
 #: What pytest's summary says of a test that failed.
 FAILURE = re.compile(r"^(?:FAILED|ERROR) (\S+)")
+#: What tests/conftest.py prints for each test that needs what this machine does not have.
+LEFT_OUT = "not run: "
 #: So many failures may come from a machine that was busy for a moment; more are no accident.
 SECOND_CHANCES = 4
 TICK = 120.0 if os.environ.get("CI") else 30.0
@@ -64,6 +66,7 @@ class Outcome:
     seconds: float
     closing: list[str]
     unsteady: list[str] = dataclasses.field(default_factory=list)
+    left_out: list[str] = dataclasses.field(default_factory=list)
 
 
 def gates(environments: t.Sequence[Environment] = ()) -> list[Gate]:
@@ -247,7 +250,8 @@ class Runner:
         lines = [line.rstrip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
         closing = [line for line in lines if CLOSING.search(line)][-1:] or lines[-1:]
         passed = code == 0 and not self.stopped.is_set()
-        outcome = Outcome(gate, passed, time.monotonic() - begin, closing, unsteady if passed else [])
+        left_out = list(dict.fromkeys(line for line in lines if line.startswith(LEFT_OUT)))
+        outcome = Outcome(gate, passed, time.monotonic() - begin, closing, unsteady if passed else [], left_out)
         self._show(outcome, lines)
         return outcome
 
@@ -396,6 +400,8 @@ def main(arguments: t.Sequence[str] | None = None) -> int:
 def _summary(runner: Runner, outcomes: t.Sequence[Outcome], absent: t.Sequence[str], seconds: float) -> int:
     width = max((len(o.gate.name) for o in outcomes), default=0)
     runner.say("")
+    for line in (line for outcome in outcomes for line in outcome.left_out):
+        runner.say(line)
     for outcome in outcomes:
         mark = "ok    " if outcome.passed else "FAILED"
         closing = outcome.closing[0].strip("= ") if outcome.closing else ""
