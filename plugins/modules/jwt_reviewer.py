@@ -69,6 +69,27 @@ options:
     type: list
     elements: str
     default: []
+  tenant_paths:
+    description:
+      - What the tenants of all clusters may use in other secret engines, beyond their own OpenBao secrets. It goes into
+        the OpenBao policies of tenants, with the namespace of the login in it.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description:
+          - Path with C({cluster}) and C({namespace}) in it, such as V(database/static-creds/{cluster}.{namespace}.*) or
+            V(transit/encrypt/{cluster}.{namespace}). C(*) at the end stands for any characters.
+          - Before and after both names there must be a dot, an underscore or a slash. Names of namespaces contain
+            dashes, so that with a dash the namespace V(a) could use what is of V(a-b).
+        type: str
+        required: true
+      capabilities:
+        description: What they may do there.
+        type: list
+        elements: str
+        default: [read]
   prune_max_percent:
     description:
       - Refuse to prune more than this share of what is ours, in percent, for each kind. One item may always go.
@@ -238,6 +259,15 @@ SPEC = JOINED_SPEC.merge(OWNERSHIP).merge(
             "verify": {"type": "str", "choices": ["on_change", "always", "never"], "default": "on_change"},
             "renew_below": {"type": "float"},
             "keep": {"type": "list", "elements": "str", "default": []},
+            "tenant_paths": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "path": {"type": "str", "required": True},
+                    "capabilities": {"type": "list", "elements": "str", "default": ["read"]},
+                },
+            },
         }
     )
 )

@@ -44,6 +44,20 @@ path "sys/plugins/*" { capabilities = ["read", "list", "sudo"] }
 path "+/config" { capabilities = ["create", "read", "update"] }
 path "+/metadata/*" { capabilities = ["read", "list", "delete"] }
 path "+/metadata" { capabilities = ["list"] }
+# transit, PKI and database engines: what they are set up with; no export of keys, no credentials of tenants
+path "+/keys/*" { capabilities = ["create", "read", "update", "delete", "list"] }
+path "+/config/*" { capabilities = ["create", "read", "update", "delete", "list"] }
+path "+/roles/*" { capabilities = ["create", "read", "update", "delete", "list"] }
+path "+/static-roles/*" { capabilities = ["create", "read", "update", "delete", "list"] }
+path "+/rotate-root/*" { capabilities = ["create", "update"] }
+path "+/rotate-role/*" { capabilities = ["create", "update"] }
+path "+/issuers/*" { capabilities = ["list"] }
+path "+/issuer/*" { capabilities = ["read", "create", "update"] }
+path "+/root/generate/internal" { capabilities = ["create", "update"] }
+path "+/root/sign-intermediate" { capabilities = ["create", "update"] }
+path "+/intermediate/generate/internal" { capabilities = ["create", "update"] }
+path "+/intermediate/generate/existing" { capabilities = ["create", "update"] }
+path "+/intermediate/set-signed" { capabilities = ["create", "update"] }
 # cluster: raft members, snapshots, seal, rotation of shares, root token in an emergency
 path "sys/storage/raft/*" { capabilities = ["create", "read", "update", "delete", "list", "sudo"] }
 path "sys/ha-status" { capabilities = ["read"] }

@@ -20,9 +20,18 @@ UPGRADE_PAUSE: t.Final = 0.25
 
 @dataclasses.dataclass(frozen=True)
 class Ref:
-    """Stands for the id of a group that may be made earlier in the same plan."""
+    """Stands for something that an earlier answer of the same plan says, such as the id of a group made by it."""
 
     name: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Cause:
+    """What a server's words mean, in ours."""
+
+    rule: str
+    message: str
+    fix: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +40,9 @@ class Send:
 
     :ivar quiet: it carries a secret: keep the server's words out of errors.
     :ivar upgrading: wait while the engine says that it is upgrading.
-    :ivar learn: remember the id in the answer under this name, for :class:`Ref`.
+    :ivar learn: remember a field of the answer under this name, for :class:`Ref`.
+    :ivar learn_field: which field that is.
+    :ivar explain: turns the server's words about a refusal into ours, where they could quote a secret.
     """
 
     method: str
@@ -40,6 +51,8 @@ class Send:
     quiet: bool = False
     upgrading: bool = False
     learn: str = ""
+    learn_field: str = "id"
+    explain: t.Callable[[str], Cause] | None = None
 
 
 def apply_plan(api: Api, plan: Plan, ids: t.Mapping[str, str] | None = None) -> None:
@@ -57,7 +70,7 @@ def apply_plan(api: Api, plan: Plan, ids: t.Mapping[str, str] | None = None) -> 
                 error.item = f"{change.kind} {change.name}"
                 raise
             if step.learn:
-                made = (answer.get("data") or {}).get("id")
+                made = (answer.get("data") or {}).get(step.learn_field)
                 if made:
                     known[step.learn] = str(made)
 
@@ -67,9 +80,23 @@ def _send(api: Api, step: Send, known: t.Mapping[str, str]) -> dict[str, t.Any]:
     path = step.path
     if step.method == "DELETE":
         return api.request("DELETE", path, ok=(200, 204, 404)).body
+    if step.method == "GET":
+        return api.request("GET", path).body
+    if step.explain:
+        return _explained(api, step, body, step.explain)
     if not step.upgrading:
         return api.request(step.method, path, body, quiet=step.quiet).body
     return wait_upgrade(lambda ok: api.request(step.method, path, body, ok=ok), path)
+
+
+def _explained(
+    api: Api, step: Send, body: t.Mapping[str, t.Any], explain: t.Callable[[str], Cause]
+) -> dict[str, t.Any]:
+    answer = api.request(step.method, step.path, body, ok=(200, 204, 400, 404, 500), quiet=step.quiet)
+    if answer.status < 300:
+        return answer.body
+    cause = explain("; ".join(str(e) for e in answer.body.get("errors") or []))
+    raise HackspaceError(f"HTTP {answer.status}: {cause.message}", rule=cause.rule, fix=cause.fix, status=answer.status)
 
 
 class _Answer(t.Protocol):
@@ -104,7 +131,7 @@ def _resolve(value: t.Any, known: t.Mapping[str, str]) -> t.Any:
     if isinstance(value, Ref):
         if value.name not in known:
             raise HackspaceError(
-                f"the id of the identity group {value.name} is not known.", rule="group-id", fix="run again."
+                f"the server did not say what {value.name} is.", rule="answer-missing", fix="run again."
             )
         return known[value.name]
     if isinstance(value, (list, tuple)):

@@ -6,13 +6,16 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import re
 import typing as t
 
 from .._core.errors import Refused, check
 from .._core.plan import Change, Plan
 from .._core.prune import check_prune
+from . import database_plan, pki_plan, transit_plan
 from .config_apply import Send
+from .engine_entries import Context, Seen
 from .fields import Field, Table, body, canonical, differing, parse_fields, public, server_fields
 from .mount_mark import Description, Verdict, split, wanted_description
 from .mount_model import TUNE, mount_path, parse_tune
@@ -30,6 +33,11 @@ KV_CONFIG: t.Final[Table] = {
 _PUBLIC: t.Final = public(TUNE) | public(KV_CONFIG) | {"type", "description", "local", "seal_wrap", "options"}
 
 
+Content: t.TypeAlias = "transit_plan.Transit | pki_plan.Pki | database_plan.Database"
+#: Option with the content of an engine -> its type.
+CONTENTS: t.Final = {"transit_keys": "transit", "pki": "pki", "database": "database"}
+
+
 @dataclasses.dataclass(frozen=True)
 class Engine:
     """A wanted secret engine.
@@ -38,6 +46,7 @@ class Engine:
     :ivar options: options of the engine (``version`` of kv); only those given are compared.
     :ivar config: configuration of a kv version 2 engine; ``None`` is left alone.
     :ivar upgrade_kv: a kv engine of version 1 may be upgraded.
+    :ivar content: keys, roles, connections in it; ``None`` leaves all of it alone.
     """
 
     path: str
@@ -49,6 +58,7 @@ class Engine:
     local: bool = False
     seal_wrap: bool = False
     upgrade_kv: bool = False
+    content: Content | None = None
 
     @property
     def config_path(self) -> str:
@@ -57,10 +67,16 @@ class Engine:
 
 @dataclasses.dataclass(frozen=True)
 class Present:
-    """What a server has: path without slash -> entry of ``sys/mounts``; path -> configuration of kv engines read."""
+    """What a server has: path without slash -> entry of ``sys/mounts``; path -> configuration of kv engines read.
+
+    :ivar seen: what was read of what lies in engines.
+    :ivar requests: PKI engine -> certificate request for the key that it holds.
+    """
 
     mounts: t.Mapping[str, t.Mapping[str, t.Any]] = dataclasses.field(default_factory=dict)
     configs: t.Mapping[str, t.Mapping[str, t.Any] | None] = dataclasses.field(default_factory=dict)
+    seen: Seen = dataclasses.field(default_factory=Seen)
+    requests: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def kv_version(entry: t.Mapping[str, t.Any]) -> str:
@@ -88,7 +104,19 @@ def parse(raw: t.Sequence[t.Mapping[str, t.Any]], *, item: str = "engines") -> l
                 fix="take another path.",
             )
         found[path] = _engine(entry, path, where)
+    signers = _signers(found.values())
+    for path in signers:
+        pki_plan.depth(path, signers)
     return list(found.values())
+
+
+def _signers(engines: t.Iterable[Engine]) -> dict[str, str]:
+    """Return which PKI engine is signed by which."""
+    return {
+        e.path: e.content.authority.signed_by
+        for e in engines
+        if isinstance(e.content, pki_plan.Pki) and e.content.authority and e.content.authority.signed_by
+    }
 
 
 def _engine(raw: t.Mapping[str, t.Any], path: str, where: str) -> Engine:
@@ -142,17 +170,63 @@ def _engine(raw: t.Mapping[str, t.Any], path: str, where: str) -> Engine:
         rule="description-mark",
         fix="leave it out.",
     )
+    tune = parse_tune(raw.get("config") or {}, TUNE, item=f"{where}.config")
     return Engine(
         path=path,
         type=type_,
         description=None if description is None else str(description).strip(),
-        tune=parse_tune(raw.get("config") or {}, TUNE, item=f"{where}.config"),
+        tune=tune,
         options=options,
         config=config,
         local=bool(raw.get("local")),
         seal_wrap=bool(raw.get("seal_wrap")),
         upgrade_kv=bool(raw.get("upgrade_kv")),
+        content=_content(raw, type_, int(tune["max_lease_ttl"]), where),
     )
+
+
+def _content(raw: t.Mapping[str, t.Any], type_: str, max_lease: int, where: str) -> Content | None:
+    for option, wanted in CONTENTS.items():
+        check(
+            raw.get(option) is None or type_ == wanted,
+            f"belongs to engines of type {wanted}, and this one is {type_}.",
+            item=f"{where}.{option}",
+            rule="engine-content-type",
+            fix="move it to another engine.",
+        )
+    if raw.get("transit_keys") is not None:
+        return transit_plan.parse(raw["transit_keys"], item=f"{where}.transit_keys")
+    if raw.get("pki") is not None:
+        return pki_plan.parse(raw["pki"], max_lease=max_lease, item=f"{where}.pki")
+    if raw.get("database") is not None:
+        return database_plan.parse(raw["database"], item=f"{where}.database")
+    return None
+
+
+def _there(wanted: t.Iterable[Engine], mounts: t.Mapping[str, t.Mapping[str, t.Any]]) -> list[tuple[str, Content]]:
+    """Return the engines with wanted content that exist."""
+    return [
+        (e.path, e.content)
+        for e in wanted
+        if e.content is not None and e.path in mounts and mounts[e.path].get("type") == e.type
+    ]
+
+
+def lists(wanted: t.Iterable[Engine], mounts: t.Mapping[str, t.Mapping[str, t.Any]]) -> list[str]:
+    """Return the paths to list before planning."""
+    return [path for mount, content in _there(wanted, mounts) for path in content.lists(mount)]
+
+
+def details(
+    wanted: t.Iterable[Engine],
+    mounts: t.Mapping[str, t.Mapping[str, t.Any]],
+    listed: t.Mapping[str, t.Sequence[str]],
+    *,
+    prune: bool,
+) -> list[str]:
+    """Return the paths to read before planning: of what is wanted and there, and of nothing else."""
+    found = [p for mount, content in _there(wanted, mounts) for p in content.details(mount, listed, prune=prune)]
+    return list(dict.fromkeys(found))
 
 
 def plan(
@@ -163,8 +237,11 @@ def plan(
     prune: bool = False,
     prune_max_percent: int = 20,
     allow_data_loss: bool = False,
+    now: datetime.datetime | None = None,
 ) -> Plan:
-    """Return the steps: per engine the mount, then its configuration; what is pruned comes last.
+    """Return the steps: per engine the mount, then its configuration; then what lies in them; what is pruned last.
+
+    :param now: the controller's clock; needed if there is content.
 
     :raises Refused: for engines that are not ours and would change, for what would lose data.
     """
@@ -176,10 +253,52 @@ def plan(
             _create(result, engine)
         else:
             _existing(result, engine, entry, present.configs.get(engine.path), verdict)
+    last = Plan()
+    signers = _signers(wanted)
+    for engine in sorted(wanted, key=lambda e: pki_plan.depth(e.path, signers)):
+        if engine.content is None:
+            continue
+        entry = present.mounts.get(engine.path)
+        context = Context(
+            mount=engine.path,
+            ours=entry is None or adopt or split(entry.get("description")).ours,
+            seen=present.seen,
+            result=result,
+            last=last,
+            verdict=verdict,
+            now=now or datetime.datetime.now(datetime.UTC),
+            prune=prune,
+            prune_max_percent=prune_max_percent,
+            allow_data_loss=allow_data_loss,
+        )
+        _plan_content(context, engine.content, present, wanted)
     verdict.finish(result, "engines")
+    result.extend(last)
     if prune:
         _prune(result, present, wanted, prune_max_percent, allow_data_loss)
     return result
+
+
+def _plan_content(context: Context, content: Content, present: Present, wanted: t.Sequence[Engine]) -> None:
+    if isinstance(content, transit_plan.Transit):
+        transit_plan.plan(context, content)
+    elif isinstance(content, database_plan.Database):
+        database_plan.plan(context, content)
+    else:
+        pki_plan.plan(context, content, requests=present.requests, signers=_known_signers(present, wanted))
+
+
+def _known_signers(present: Present, wanted: t.Sequence[Engine]) -> dict[str, pki_plan.Signer]:
+    known: dict[str, pki_plan.Signer] = {}
+    for path, entry in present.mounts.items():
+        lease = server_fields(entry.get("config") or {}, TUNE).get("max_lease_ttl")
+        limit = lease if isinstance(lease, int) and lease else pki_plan.SYSTEM_MAX
+        known[path] = pki_plan.Signer(str(entry.get("type")), limit)
+    for engine in wanted:
+        if isinstance(engine.content, pki_plan.Pki) and engine.content.authority:
+            limit = int(engine.tune["max_lease_ttl"]) or pki_plan.SYSTEM_MAX
+            known[engine.path] = pki_plan.Signer(engine.type, limit, engine.content.authority.fields.get("ttl", 0))
+    return known
 
 
 def _create(result: Plan, engine: Engine) -> None:

@@ -100,6 +100,7 @@ def _rules(cluster: Cluster, settings: Settings, namespaces: list[str]) -> str:
         if cluster.access.find:
             parts.append(_rule(settings.metadata_path(cluster, namespace), "read", "list"))
             parts.append(_rule(settings.metadata_path(cluster, namespace, ""), "list"))
+        parts += [_rule(extra.of(cluster, namespace), *extra.capabilities) for extra in settings.tenant_paths]
     # tokens come without the OpenBao policy default, and clients look themselves up and end themselves
     return "\n".join([*parts, _SELF])
 

@@ -172,11 +172,27 @@ class Cluster:
 
 
 @dataclasses.dataclass(frozen=True)
+class TenantPath:
+    """A path of another secret engine that tenants may use, each with its own namespace in it.
+
+    :ivar path: with ``{cluster}`` and ``{namespace}`` in it.
+    """
+
+    path: str
+    capabilities: tuple[str, ...]
+
+    def of(self, cluster: Cluster, namespace: str) -> str:
+        """Return the path of a namespace."""
+        return self.path.replace("{cluster}", cluster.name).replace("{namespace}", namespace)
+
+
+@dataclasses.dataclass(frozen=True)
 class Settings:
     """What holds for all clusters of a call.
 
     :ivar renew_below: part of its life, 0 to 1, below which the reviewer's token is replaced.
     :ivar keep: names of clusters that pruning leaves alone, beyond those of the call.
+    :ivar tenant_paths: what tenants may use beyond their OpenBao secrets.
     """
 
     kv_mount: str = "kv"
@@ -188,6 +204,7 @@ class Settings:
     prune_max_percent: int = 20
     keep: tuple[str, ...] = ()
     label_domain: str = DEFAULT_LABEL_DOMAIN
+    tenant_paths: tuple[TenantPath, ...] = ()
 
     @property
     def label(self) -> str:
@@ -649,6 +666,59 @@ def _segments(raw: t.Any, item: str, rule: str) -> str:
     return text
 
 
+def _tenant_paths(raw: t.Sequence[t.Mapping[str, t.Any]]) -> tuple[TenantPath, ...]:
+    found: dict[str, TenantPath] = {}
+    for number, one in enumerate(raw):
+        item = f"tenant_paths[{number}]"
+        path = str(one.get("path") or "").strip("/")
+        check(
+            path.count("{namespace}") == 1 and path.count("{cluster}") == 1,
+            f"{path!r} does not name {{cluster}} and {{namespace}} once each: namespaces could use what is others'.",
+            item=f"{item}.path",
+            rule="tenant-path-namespace",
+            fix="as in database/static-creds/{cluster}.{namespace}.*",
+        )
+        bare = path.replace("{namespace}", "n").replace("{cluster}", "c")
+        check(
+            re.fullmatch(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)+\*?|[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*/\*", bare)
+            and ".." not in bare,
+            f"{path!r} is not a path below a secret engine.",
+            item=f"{item}.path",
+            rule="tenant-path",
+            fix="letters, digits, dash, dot, underscore and slashes; * at the end only.",
+        )
+        check(
+            path.partition("/")[0] not in ("sys", "auth", "identity", "cubbyhole")
+            and "{" not in path.partition("/")[0],
+            f"{path!r} is not in a secret engine.",
+            item=f"{item}.path",
+            rule="tenant-path",
+            fix="begin with the path of the engine.",
+        )
+        # names of namespaces have dashes and no dots: with "a-*", the namespace a would have what is of a-b
+        check(
+            re.search(r"\{namespace\}([./_]|$)", path)
+            and re.search(r"(^|[./_])\{namespace\}", path)
+            and re.search(r"\{cluster\}[./_]", path)
+            and re.search(r"[./_]\{cluster\}", path),
+            f"{path!r}: a dash or * next to a name lets a namespace use what is of another, whose name goes on there.",
+            item=f"{item}.path",
+            rule="tenant-path-boundary",
+            fix="put a dot, an underscore or a slash before and after {cluster} and {namespace}.",
+        )
+        capabilities = tuple(dict.fromkeys(str(c) for c in one.get("capabilities") or ["read"]))
+        check(
+            set(capabilities) <= {"create", "read", "update", "patch", "delete", "list"},
+            f"{', '.join(capabilities)} has something else than create, read, update, patch, delete, list.",
+            item=f"{item}.capabilities",
+            rule="tenant-path-capability",
+            fix="read for credentials, update for transit.",
+        )
+        check(path not in found, "is there twice.", item=item, rule="unique-tenant-path", fix="join the two.")
+        found[path] = TenantPath(path, capabilities)
+    return tuple(found.values())
+
+
 def parse(arguments: t.Mapping[str, t.Any]) -> tuple[Settings, list[Cluster]]:
     """Return settings and clusters. Contents are in the place of files by now (``ca_cert`` is PEM text).
 
@@ -691,6 +761,7 @@ def parse(arguments: t.Mapping[str, t.Any]) -> tuple[Settings, list[Cluster]]:
             for number, name in enumerate(arguments.get("keep") or [])
         ),
         label_domain=domain,
+        tenant_paths=_tenant_paths(arguments.get("tenant_paths") or []),
     )
     prefix = str(arguments.get("policy_prefix") or TENANT_PREFIX)
     _word(f"{prefix}x", _ROLE, "policy_prefix", "policy-prefix", "how the name of an OpenBao policy can begin")

@@ -295,7 +295,7 @@ def test_ids_are_learnt_on_the_way() -> None:
     assert api.sent[1][2] == {"member_group_ids": ["made", "id0"]}
     with pytest.raises(HackspaceError) as caught:
         apply_plan(api, Plan([change("x", Send("POST", "p", {"id": Ref("nobody")}))]))
-    assert caught.value.rule == "group-id"
+    assert caught.value.rule == "answer-missing"
 
 
 def test_an_error_says_what_was_done_before() -> None:

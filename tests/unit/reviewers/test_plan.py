@@ -476,3 +476,28 @@ def test_stricter_option_names_namespaces_and_drops_the_common_role() -> None:
     text = access.policies(one, settings(), ("ACC",))["tenant-prod.alice"]
     assert "kv/data/tenants/prod/a1/*" in text
     assert "{{" not in text
+
+
+def test_paths_of_other_engines_are_in_every_policy_of_tenants() -> None:
+    given, clusters = model.parse(
+        {
+            "clusters": [
+                {"name": "prod", "kubeconfig": "k"},
+                {
+                    "name": "lab",
+                    "kubeconfig": "k",
+                    "access": {"per_tenant": [{"name": "web", "namespaces": ["4-a", "4-b"]}]},
+                },
+            ],
+            "tenant_paths": [
+                {"path": "database/static-creds/{cluster}.{namespace}.*"},
+                {"path": "transit/encrypt/{cluster}.{namespace}", "capabilities": ["update"]},
+            ],
+        }
+    )
+    name = "{{identity.entity.aliases.acc.metadata.service_account_namespace}}"
+    shared = access.policies(clusters[0], given, ("acc",))["tenant-prod"]
+    assert f'path "database/static-creds/prod.{name}.*" {{\n  capabilities = ["read"]\n}}' in shared
+    assert f'path "transit/encrypt/prod.{name}" {{\n  capabilities = ["update"]\n}}' in shared
+    own = access.policies(clusters[1], given, ("acc",))["tenant-lab.web"]
+    assert [f"static-creds/lab.{n}.*" in own for n in ("4-a", "4-b", "4-c")] == [True, True, False]
