@@ -43,6 +43,16 @@ class OpenBaoError(HackspaceError):
         self.errors = list(errors)
 
 
+class Dialler(t.Protocol):
+    """Opens connections another way than by TCP to the address, as through a port-forward."""
+
+    def connect(self, timeout: float) -> socket.socket:
+        """Return a connected socket, over which TLS is spoken to the server itself."""
+
+    def trouble(self) -> HackspaceError | None:
+        """Return why the last connection ended early, if that is known."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Connection:
     """Where a server is and how to trust it.
@@ -52,6 +62,7 @@ class Connection:
     :ivar ca_cert: path of a PEM file; ``None`` takes the system's store.
     :ivar timeout: seconds for connecting and for each read.
     :ivar retries: how often a read is repeated after a cut connection or 502/503/504 (writes never are).
+    :ivar dialler: opens the connections instead of TCP to *url*.
     """
 
     url: str
@@ -61,6 +72,7 @@ class Connection:
     namespace: str | None = None
     timeout: float = DEFAULT_TIMEOUT
     retries: int = 2
+    dialler: Dialler | None = None
 
     def checked(self, item: str = "url") -> Connection:
         """Return self, or raise :class:`InvalidInput` for addresses that must not be used."""
@@ -112,8 +124,20 @@ class Answer:
     seconds: float = 0.0
 
 
-def _adapter(server_name: str | None) -> requests.adapters.HTTPAdapter:
+def _adapter(server_name: str | None, dialler: Dialler | None = None) -> requests.adapters.HTTPAdapter:
     import requests.adapters
+    import urllib3.connection
+    import urllib3.connectionpool
+
+    class _DialledConnection(urllib3.connection.HTTPSConnection):
+        def _new_conn(self) -> socket.socket:
+            limit = self.timeout if isinstance(self.timeout, (int, float)) else DEFAULT_TIMEOUT
+            made = t.cast(Dialler, dialler).connect(limit)
+            made.settimeout(limit)
+            return made
+
+    class _DialledPool(urllib3.connectionpool.HTTPSConnectionPool):
+        ConnectionCls = _DialledConnection
 
     class _NamedAdapter(requests.adapters.HTTPAdapter):
         """Checks the certificate against a given name instead of the address."""
@@ -123,6 +147,8 @@ def _adapter(server_name: str | None) -> requests.adapters.HTTPAdapter:
                 kwargs["server_hostname"] = server_name
                 kwargs["assert_hostname"] = server_name
             super().init_poolmanager(*args, **kwargs)
+            if dialler:
+                self.poolmanager.pool_classes_by_scheme = {"https": _DialledPool}
 
     return _NamedAdapter(max_retries=0)
 
@@ -154,7 +180,7 @@ class OpenBao:
         self._session.verify = (connection.ca_cert or True) if connection.validate_certs else False
         if self._login.cert_public_key and self._login.cert_private_key:
             self._session.cert = (self._login.cert_public_key, self._login.cert_private_key)
-        self._session.mount("https://", _adapter(connection.tls_server_name))
+        self._session.mount("https://", _adapter(connection.tls_server_name, connection.dialler))
         if not connection.validate_certs:
             import urllib3
 
@@ -174,6 +200,10 @@ class OpenBao:
             with contextlib.suppress(HackspaceError):  # it expires by itself; the result of the work matters more
                 self.request("POST", "auth/token/revoke-self", ok=(200, 204, 400, 403, 404))
         self._token, self._minted = None, False
+        self._session.close()
+
+    def drop(self) -> None:
+        """Let go of the connections, keep the login: what is behind the address may be another server now."""
         self._session.close()
 
     def login(self) -> None:
@@ -269,13 +299,7 @@ class OpenBao:
         """
         import requests
 
-        headers = {"X-Vault-Request": "true"}
-        if self.connection.namespace:
-            headers["X-Vault-Namespace"] = self.connection.namespace
-        if token:
-            self.login()
-            if self._token:
-                headers["X-Vault-Token"] = self._token.reveal()
+        headers = self._headers(token=token)
         limit = timeout or self.connection.timeout
         tries = 1 + (self.connection.retries if method in ("GET", "LIST") else 0)
         started = time.monotonic()
@@ -295,7 +319,8 @@ class OpenBao:
                     allow_redirects=False,
                 )
             except requests.RequestException as error:
-                problem = _unreachable(error, self.connection)
+                dialler = self.connection.dialler
+                problem = (dialler.trouble() if dialler else None) or _unreachable(error, self.connection)
                 if last or problem.rule not in ("cut", "timeout"):
                     raise problem from None
                 continue
@@ -303,6 +328,53 @@ class OpenBao:
             if last or response.status_code in ok or not passing:
                 break
         return self._answer(response, f"{method} {path}", ok, quiet, time.monotonic() - started)
+
+    def _headers(self, *, token: bool) -> dict[str, str]:
+        """Return the headers of a request, logging in first where a token is to be among them."""
+        headers = {"X-Vault-Request": "true"}
+        if self.connection.namespace:
+            headers["X-Vault-Namespace"] = self.connection.namespace
+        if token:
+            self.login()
+            if self._token:
+                headers["X-Vault-Token"] = self._token.reveal()
+        return headers
+
+    @contextlib.contextmanager
+    def streamed(
+        self, method: str, path: str, body: t.BinaryIO | None = None, *, timeout: float
+    ) -> t.Iterator[requests.Response]:
+        """Send one request whose body, or whose answer's, is too large for memory. Never repeated, never redirected.
+
+        :param body: a file, sent as it is read.
+        :param timeout: seconds without a byte in either direction.
+        :raises OpenBaoError: any status but 200 and 204.
+        :raises Unreachable: no answer.
+        """
+        import requests
+
+        # identity: what the server packed is not to be packed once more on the way
+        headers = {**self._headers(token=True), "Accept-Encoding": "identity"}
+        if body is not None:
+            headers["Content-Type"] = "application/octet-stream"
+            self.drop()  # while a body is sent, the socket's timeout is the one with which it was opened
+        self.requests += 1
+        try:
+            response = self._session.request(
+                method,
+                f"{self.connection.url}/v1/{path.lstrip('/')}",
+                data=body,
+                headers=headers,
+                timeout=(self.connection.timeout if body is None else timeout, timeout),
+                allow_redirects=False,
+                stream=True,
+            )
+        except requests.RequestException as error:
+            raise _unreachable(error, self.connection, timeout) from None
+        with response:
+            if response.status_code not in (200, 204):
+                self._answer(response, f"{method} {path}", (), False, 0.0)
+            yield response
 
     def _answer(
         self,
@@ -379,8 +451,8 @@ def _sealed(response: requests.Response) -> bool:
     return b"sealed" in response.content[:2000]
 
 
-def _unreachable(error: Exception, connection: Connection) -> Unreachable:
-    """Say which hop failed: name, TCP, TLS or the answer."""
+def _unreachable(error: Exception, connection: Connection, waited: float | None = None) -> Unreachable:
+    """Say which hop failed: name, TCP, TLS or the answer. *waited* is the timeout where it is not the connection's."""
     chain: list[BaseException] = []
     todo: list[t.Any] = [error]
     while todo:
@@ -416,7 +488,7 @@ def _unreachable(error: Exception, connection: Connection) -> Unreachable:
     elif names & {"ConnectTimeout", "ConnectTimeoutError", "ReadTimeout", "ReadTimeoutError", "TimeoutError"}:
         rule, why, fix = (
             "timeout",
-            f"no answer within {connection.timeout:g} s",
+            f"no answer within {waited or connection.timeout:g} s",
             "check that the node runs and is not overloaded.",
         )
     else:
