@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Prepares the scenarios of openbao_unseal: an initialised lab, sealed by a restart, its shares handed to the holders.
 
-python molecule/unseal_shares.py LAB   writes <state>/unseal/<holder>.share, .age and .asc, and <state>/unseal/vars.json
+python molecule/unseal_shares.py LAB [--pods]
+    writes <state>/unseal/<holder>.share, .age and .asc, and <state>/unseal/vars.json;
+    with --pods the servers are pods of a cluster as well
 """
 
 from __future__ import annotations
@@ -27,9 +29,9 @@ def private(path: Path, data: bytes) -> str:
     return str(path)
 
 
-def main(name: str) -> None:
+def main(name: str, *, pods: bool = False) -> None:
     lab = Lab(name, say=print)
-    lab.up(["openbao"], init=True)
+    lab.up(["openbao", *(["core-infra", "openbao-pods"] if pods else [])], init=True)
     keys = lab.init_openbao().shares
     folder = lab.state / "unseal"
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -56,15 +58,20 @@ def main(name: str) -> None:
             shutil.copytree(holder.gnupg_home or "", short)
             os.chmod(short, 0o700)
     nodes = [{"name": n.name, "url": n.address, "tls_server_name": n.tls_server_name} for n in lab.openbao_nodes]
-    found = {
+    found: dict[str, object] = {
         "scenario_sources": sources,
         "openbao_unseal_nodes": nodes,
         "openbao_unseal_ca_cert": str(lab.openbao_ca),
         "openbao_unseal_holders": [holder.name for holder in lab.holders],
     }
+    if pods:
+        kubeconfig = str(lab.clusters["core-infra"].kubeconfig)
+        found["scenario_pods"] = {"kubeconfig": kubeconfig, "namespace": "openbao"}
     private(folder / "vars.json", json.dumps(found, indent=1).encode())
     lab.restart("openbao", kill=True)
+    if pods:
+        lab.openbao_pods.deploy(policy="Parallel")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], pods="--pods" in sys.argv[2:])

@@ -250,7 +250,12 @@ from ansible_collections.hackspace.infra.plugins.module_utils._core.module impor
 )
 from ansible_collections.hackspace.infra.plugins.module_utils._core.plan import Change, Plan
 from ansible_collections.hackspace.infra.plugins.module_utils._core.redact import Secret
-from ansible_collections.hackspace.infra.plugins.module_utils._openbao import admin_apply, root_apply, root_plan
+from ansible_collections.hackspace.infra.plugins.module_utils._openbao import (
+    admin_apply,
+    root_apply,
+    root_plan,
+    versions,
+)
 from ansible_collections.hackspace.infra.plugins.module_utils._openbao.admin_options import ADMIN_OPTIONS, admin_values
 from ansible_collections.hackspace.infra.plugins.module_utils._openbao.admin_plan import Admin, parse_admin
 from ansible_collections.hackspace.infra.plugins.module_utils._openbao.shares import Share, parse
@@ -365,7 +370,7 @@ def _ready(api: OpenBao, params: dict[str, t.Any]) -> tuple[root_plan.Endpoints,
             if status.get("initialized")
             else "run hackspace.infra.openbao_init, or address a node that has joined.",
         )
-    version = root_plan.parse_version(str(status.get("version") or ""), override=params["server_version"])
+    version = versions.of(status, override=params["server_version"])
     return root_apply.find_endpoints(api, version, has_login=params["auth_method"] != "none")
 
 

@@ -33,6 +33,7 @@ class Checked:
     :ivar inventory: findings of the filter ``inventory_findings``.
     :ivar seal: result of ``openbao_seal_info``.
     :ivar openbao: result of ``openbao_info``.
+    :ivar shares: result of ``openbao_shares``.
     :ivar clusters: result of ``kube_info``.
     :ivar reviewers: result of ``jwt_reviewer_info``.
     :ivar not_checked: what could not be asked for, with the reason.
@@ -41,6 +42,7 @@ class Checked:
     inventory: t.Sequence[t.Mapping[str, t.Any]] | None = None
     seal: t.Mapping[str, t.Any] | None = None
     openbao: t.Mapping[str, t.Any] | None = None
+    shares: t.Mapping[str, t.Any] | None = None
     clusters: t.Mapping[str, t.Any] | None = None
     reviewers: t.Mapping[str, t.Any] | None = None
     not_checked: t.Sequence[t.Mapping[str, t.Any]] = ()
@@ -58,6 +60,7 @@ def report(
     _validate(accept, fail_on)
     findings = [dict(f) for f in checked.inventory or []]
     findings += _seal_findings(checked.seal)
+    findings += _share_findings(checked.shares)
     for what, key, result in (
         ("OpenBao", "auth_mounts", checked.openbao),
         ("clusters", "clusters", checked.clusters),
@@ -173,11 +176,29 @@ def _seal_findings(seal: t.Mapping[str, t.Any] | None) -> list[dict[str, t.Any]]
     return found
 
 
+def _share_findings(shares: t.Mapping[str, t.Any] | None) -> list[dict[str, t.Any]]:
+    if shares is None:
+        return []
+    if _broke(shares, "findings"):
+        return [_failed("unseal shares", shares)]
+    return [
+        {
+            "id": f"shares-{found['rule']}",
+            "severity": "error" if found["severity"] == "critical" else found["severity"],
+            "item": "unseal shares",
+            "message": f"{found['what']}.",
+            "fix": found["fix"],
+        }
+        for found in shares["findings"]
+    ]
+
+
 def _lines(checked: Checked, result: t.Mapping[str, t.Any], name: str) -> list[str]:
     counts = result["counts"]
     said = ", ".join(f"{counts[s]} {_WORDS[s][0 if counts[s] == 1 else 1]}" for s in SEVERITIES)
     lines = [f"{name or 'site'}: {said}; nothing was written"]
     lines += _seal_lines(checked.seal)
+    lines += _share_lines(checked.shares)
     lines += _openbao_lines(checked.openbao)
     lines += _cluster_lines(checked.clusters)
     lines += _reviewer_lines(checked.reviewers)
@@ -209,6 +230,16 @@ def _seal_lines(seal: t.Mapping[str, t.Any] | None) -> list[str]:
             words += f", {role}"
         version = node.get("version")
         lines.append(f"  {node['name']}: {words}" + (f", version {version}" if version else ""))
+    return lines
+
+
+def _share_lines(shares: t.Mapping[str, t.Any] | None) -> list[str]:
+    if shares is None or _broke(shares, "findings") or not shares.get("holders"):
+        return []
+    lines = [f"Unseal shares: {shares['threshold']} of {len(shares['holders'])} are needed"]
+    for one in shares["holders"]:
+        shown = f"shown on {one['verified_at'][:10]}" if one["verified_at"] else "never shown"
+        lines.append(f"  {one['holder']}: {shown}" + (", departed" if one["departed"] else ""))
     return lines
 
 

@@ -25,10 +25,11 @@ from .._core.encrypt import armor_message, try_out
 from .._core.errors import HackspaceError, Refused
 from .._core.redact import Secret
 from .admin_apply import LoginAs, create_login
-from .init_model import RECORD, Holder, InitSpec, root_token_file
+from .init_model import Holder, InitSpec, root_token_file
 from .init_plan import LOST, NodeState, Shares, parse_answer, record, request_body, words
 from .ports import Api
 from .seal_model import Node
+from .share_record import RECORD
 
 Connect = t.Callable[[Node], Api]
 
@@ -162,7 +163,7 @@ def initialise(spec: InitSpec, flow: Flow, *, recovery_seal: bool) -> dict[str, 
 
     try:
         _reserve(spec, keep)
-        with _undisturbed():
+        with undisturbed():
             try:
                 shares = _request(spec, flow, api, first, recovery_seal=recovery_seal)
             except HackspaceError:
@@ -216,7 +217,7 @@ def _release(spec: InitSpec) -> None:
 
 
 @contextlib.contextmanager
-def _undisturbed() -> t.Iterator[None]:
+def undisturbed() -> t.Iterator[None]:
     """Ignore Ctrl-C, hang-up and termination between the request and the files."""
     before: dict[int, t.Any] = {}
     for number in (int(signal.SIGINT), int(signal.SIGTERM), int(signal.SIGHUP)):
@@ -345,7 +346,7 @@ def _finish(
             item="output_dir",
             rule="shares-not-written",
             fix="save encrypted_shares of this result to files now (each is readable by its holder only); a holder "
-            "who is not in it gets a share by making new ones (docs/init.md).",
+            "who is not in it gets a share by making new ones with playbooks/shares.yml (docs/shares.md).",
         )
     kept = {k: str(cluster.get(k, "")) for k in ("cluster_name", "cluster_id")}
     return {**done.data(spec), "cluster": kept, "login_changes": changes, "states": states}

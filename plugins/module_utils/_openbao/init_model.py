@@ -18,9 +18,6 @@ from .seal_model import Node, parse_nodes
 #: Also a file name on every system, and told apart from others without regard to case.
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
 
-#: The public record of an initialisation, beside the share files.
-RECORD = "shares.json"
-
 
 @dataclasses.dataclass(frozen=True)
 class Holder:
@@ -110,12 +107,11 @@ def parse_holders(raw: t.Sequence[t.Mapping[str, t.Any]], program: Program) -> t
     return tuple(holders)
 
 
-def parse(params: t.Mapping[str, t.Any], program: Program) -> InitSpec:
-    """Return the checked request; *program* runs gpg where a holder has a PGP key.
+def check_numbers(params: t.Mapping[str, t.Any]) -> int:
+    """Return the threshold, once the numbers of holders, shares and threshold go together.
 
-    :raises InvalidInput: anything that is wrong, before anything is sent.
+    :raises InvalidInput: they do not.
     """
-    nodes = tuple(parse_nodes(params["nodes"]))
     shares, threshold = int(params["shares"]), int(params["threshold"])
     count = len(params["holders"])
     check(
@@ -150,6 +146,16 @@ def parse(params: t.Mapping[str, t.Any], program: Program) -> InitSpec:
         rule="threshold-one-shares",
         fix="set shares to 1 or threshold to 2 or more.",
     )
+    return threshold
+
+
+def parse(params: t.Mapping[str, t.Any], program: Program) -> InitSpec:
+    """Return the checked request; *program* runs gpg where a holder has a PGP key.
+
+    :raises InvalidInput: anything that is wrong, before anything is sent.
+    """
+    nodes = tuple(parse_nodes(params["nodes"]))
+    threshold = check_numbers(params)
     holders = parse_holders(params["holders"], program)
     on_server = params.get("encrypt_on") == "server"
     root_holder = _root_token_holder(params.get("root_token_holder"), holders, on_server=on_server)

@@ -15,10 +15,7 @@ from .._core.plan import Change, Plan
 from .._core.redact import Secret, fingerprint
 from .init_model import InitSpec
 from .seal_model import Node, Problem, classify, classify_all
-
-#: States of the record ``shares.json``, in order. ``prepared`` is written before the request, ``written`` once every
-#: share is in its file, ``complete`` once the administrators can log in and the root token is revoked.
-RECORD_STATES: t.Final = ("prepared", "written", "complete")
+from .share_record import Entry, Record
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,21 +173,19 @@ def record(
     :param generation: a random name of this set of shares, so that files of two sets are never mixed.
     """
     marks = list(fingerprints) or ["" for _other in spec.holders]
-    return {
-        "format": 1,
-        "state": state,
-        "generation": generation,
-        "initialised_at": at,
-        "kind": "recovery" if recovery_seal else "unseal",
-        "shares": spec.shares,
-        "threshold": spec.threshold,
-        "nodes": [{"name": n.name, "url": n.url} for n in spec.nodes],
-        "cluster": {k: (cluster or {}).get(k, "") for k in ("cluster_name", "cluster_id")},
-        "holders": [
-            {"holder": h.name, "file": h.file_name, "recipient": h.recipient.label, "fingerprint": mark}
-            for h, mark in zip(spec.holders, marks, strict=True)
-        ],
-    }
+    return Record(
+        state=state,
+        generation=generation,
+        made_at=at,
+        initialised_at=at,
+        kind="recovery" if recovery_seal else "unseal",
+        threshold=spec.threshold,
+        nodes=tuple({"name": n.name, "url": n.url} for n in spec.nodes),
+        cluster={k: str((cluster or {}).get(k, "")) for k in ("cluster_name", "cluster_id")},
+        holders=tuple(
+            Entry(h.name, h.file_name, h.recipient.label, mark) for h, mark in zip(spec.holders, marks, strict=True)
+        ),
+    ).document()
 
 
 def plan_init(spec: InitSpec, *, recovery_seal: bool) -> Plan:
@@ -255,4 +250,7 @@ def lost_shares(
             ),
             "",
         )
-    return None, f"the run that initialised ended before {names} was written: make new shares (docs/init.md)."
+    return None, (
+        f"the run that initialised ended before {names} was written: make new shares with playbooks/shares.yml "
+        "(docs/shares.md)."
+    )

@@ -15,7 +15,6 @@ from .._core.redact import Secret
 from .ports import Api
 from .root_plan import (
     Endpoints,
-    Version,
     allowed_to_start,
     choose,
     decode_token,
@@ -24,6 +23,7 @@ from .root_plan import (
     inner,
 )
 from .shares import Share
+from .versions import Version
 
 
 def find_endpoints(api: Api, version: Version, *, has_login: bool) -> tuple[Endpoints, dict[str, t.Any]]:

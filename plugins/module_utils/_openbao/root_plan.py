@@ -8,14 +8,12 @@ from __future__ import annotations
 import base64
 import binascii
 import dataclasses
-import re
 import typing as t
 
 from .._core.errors import HackspaceError, InvalidInput, Refused
 from .._core.redact import Secret
 from .shares import Share
-
-_VERSION = re.compile(r"^v?(\d+)\.(\d+)(?:\.(\d+))?(.*)$")
+from .versions import Version
 
 OPEN: t.Final = "sys/generate-root"
 AUTHENTICATED: t.Final = "sys/generate-root-token"
@@ -43,45 +41,15 @@ class Endpoints:
         return f"{self.base}/update"
 
 
-@dataclasses.dataclass(frozen=True, order=True)
-class Version:
-    """A server's version. OpenBao begins with 2.0; 1.x is HashiCorp Vault."""
-
-    major: int
-    minor: int
-    patch: int
-
-
-def parse_version(text: str, *, override: str | None = None) -> Version:
-    """Return the version, *override* before *text*.
-
-    :raises InvalidInput: development builds of OpenBao report ``2.0.0-HEAD``, which says nothing.
-    """
-    source = override or text
-    match = _VERSION.match(source.strip())
-    if not match:
-        raise InvalidInput(
-            f"{source!r} is not a version.", item="server_version", rule="version", fix="give it as 2.6.2."
-        )
-    if not override and "HEAD" in match.group(4).upper():
-        raise InvalidInput(
-            f"the server reports {source}, a development build whose version is not known.",
-            item="server_version",
-            rule="version-unknown",
-            fix="set server_version to the release it was built after (2.6.2).",
-        )
-    return Version(int(match.group(1)), int(match.group(2)), int(match.group(3) or 0))
-
-
 def endpoints(version: Version, *, has_login: bool) -> Endpoints:
     """Return the endpoints to use on *version*.
 
     HashiCorp Vault 1.x and OpenBao up to 2.5.2 have open ones. OpenBao 2.5.3 turns them off by default and has no
     others. From 2.6.0 there are authenticated ones; without a login the open ones may have been turned on.
     """
-    if version < Version(2, 5, 3):
+    if version.open_generate_root:
         return Endpoints(OPEN, needs_login=False, may_be_off=False)
-    if version >= Version(2, 6, 0) and has_login:
+    if version.has_generate_root_token and has_login:
         return Endpoints(AUTHENTICATED, needs_login=True, may_be_off=False)
     return Endpoints(OPEN, needs_login=False, may_be_off=True)
 
@@ -92,7 +60,7 @@ def endpoints_off(version: Version) -> HackspaceError:
         "set disable_unauthed_generate_root_endpoints = false in the listener of one node, restart it, unseal it, run "
         "this again, take the line out and restart it once more."
     )
-    if version >= Version(2, 6, 0):
+    if version.has_generate_root_token:
         fix = (
             "give a login (auth_method, username...) whose OpenBao policy allows create, read, update, delete and sudo "
             f"on sys/generate-root-token/*. If nobody can log in any more: {turn_on}"
@@ -100,7 +68,7 @@ def endpoints_off(version: Version) -> HackspaceError:
     else:
         fix = turn_on
     return HackspaceError(
-        f"OpenBao {version.major}.{version.minor}.{version.patch} does not generate root tokens without a login.",
+        f"{version.title} does not generate root tokens without a login.",
         item="sys/generate-root",
         rule="generate-root-off",
         fix=fix,

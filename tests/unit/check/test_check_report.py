@@ -113,6 +113,35 @@ def test_nodes_of_every_state() -> None:
     assert "  g: unsealed, standby, version 2.6.2" in result["lines"]
 
 
+def test_unseal_shares_and_their_holders() -> None:
+    shares = {
+        "holders": [
+            {"holder": "ada", "verified_at": "2026-01-02T03:04:05Z", "departed": False},
+            {"holder": "bo", "verified_at": "", "departed": True},
+        ],
+        "threshold": 1,
+        "findings": [
+            {"severity": "critical", "rule": "at-threshold", "what": "one is left", "fix": "make new shares."},
+            {"severity": "warning", "rule": "departed", "what": "bo left", "fix": "make new shares."},
+        ],
+    }
+    result = make(Checked(shares=shares))
+    assert [(f["id"], f["severity"]) for f in result["findings"]] == [
+        ("shares-at-threshold", "error"),
+        ("shares-departed", "warning"),
+    ]
+    assert result["failing"] == ["shares-at-threshold"]
+    assert result["lines"][1:4] == [
+        "Unseal shares: 1 of 2 are needed",
+        "  ada: shown on 2026-01-02",
+        "  bo: never shown, departed",
+    ]
+    broken = make(Checked(shares={"failed": True, "msg": "no record of unseal shares.", "error": {"fix": "mend it."}}))
+    assert [(f["id"], f["item"], f["fix"]) for f in broken["findings"]] == [
+        ("check-failed", "unseal shares", "mend it.")
+    ]
+
+
 def test_active_node_and_mounts_are_shown() -> None:
     seal = {"nodes": [node("a", "unsealed")], "active": {"name": "a"}}
     mounts = [

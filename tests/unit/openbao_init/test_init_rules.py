@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible_collections.hackspace.infra.plugins.module_utils._core.errors import HackspaceError
-from ansible_collections.hackspace.infra.plugins.module_utils._openbao import init_apply, init_model
+from ansible_collections.hackspace.infra.plugins.module_utils._openbao import init_apply, init_model, share_record
 
 from .conftest import run_program
 
@@ -35,7 +35,7 @@ def test_a_broken_declaration_has_one_error(
 ) -> None:
     (tmp_path / "garbage").write_bytes(b"\x00garbage that is no key")
     (tmp_path / "open").mkdir(mode=0o755)
-    for name, file in (("used", "ada.age"), ("recorded", init_model.RECORD)):
+    for name, file in (("used", "ada.age"), ("recorded", share_record.RECORD)):
         (tmp_path / name).mkdir(mode=0o700)
         (tmp_path / name / file).write_text(json.dumps({"state": "complete"}))
     words = {f"AGE{i + 1}": params["holders"][i]["age_recipient"] for i in range(3)}

@@ -9,7 +9,7 @@ import typing as t
 
 import pytest
 from ansible_collections.hackspace.infra.plugins.module_utils._core.errors import HackspaceError
-from ansible_collections.hackspace.infra.plugins.module_utils._openbao import root_apply, root_plan, shares
+from ansible_collections.hackspace.infra.plugins.module_utils._openbao import root_apply, root_plan, shares, versions
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,7 +36,7 @@ OPEN, AUTHENTICATED = root_plan.OPEN, root_plan.AUTHENTICATED
     ],
 )
 def test_endpoints_by_version(version: str, has_login: bool, base: str, needs_login: bool, may_be_off: bool) -> None:
-    found = root_plan.endpoints(root_plan.parse_version(version), has_login=has_login)
+    found = root_plan.endpoints(versions.parse(version), has_login=has_login)
     assert found == root_plan.Endpoints(base, needs_login, may_be_off)
     assert found.attempt == f"{base}/attempt"
     assert found.update == f"{base}/update"
@@ -44,11 +44,11 @@ def test_endpoints_by_version(version: str, has_login: bool, base: str, needs_lo
 
 def test_a_development_build_needs_to_be_told() -> None:
     with pytest.raises(HackspaceError) as caught:
-        root_plan.parse_version("2.0.0-HEAD")
+        versions.parse("2.0.0-HEAD")
     assert caught.value.rule == "version-unknown"
-    assert root_plan.parse_version("2.0.0-HEAD", override="2.6.2") == root_plan.Version(2, 6, 2)
+    assert versions.parse("2.0.0-HEAD", override="2.6.2") == versions.Version(2, 6, 2)
     with pytest.raises(HackspaceError):
-        root_plan.parse_version("new")
+        versions.parse("new")
 
 
 @given(
@@ -89,7 +89,7 @@ def _shares(cluster: Cluster, *indices: int) -> list[shares.Share]:
 
 def _ready(cluster: Cluster) -> tuple[Api, root_plan.Endpoints, dict[str, t.Any]]:
     api = Api(cluster, "n0")
-    return api, *root_apply.find_endpoints(api, root_plan.Version(1, 13, 2), has_login=False)
+    return api, *root_apply.find_endpoints(api, versions.Version(1, 13, 2), has_login=False)
 
 
 def test_the_ceremony_takes_the_threshold_and_no_more() -> None:
@@ -170,7 +170,7 @@ class _Off(Api):
 )
 def test_servers_that_do_not_generate(version: tuple[int, int, int], has_login: bool, works: bool, rule: str) -> None:
     with pytest.raises(HackspaceError) as caught:
-        root_apply.find_endpoints(_Off(works=works), root_plan.Version(*version), has_login=has_login)
+        root_apply.find_endpoints(_Off(works=works), versions.Version(*version), has_login=has_login)
     assert caught.value.rule == rule
     assert caught.value.fix
 
@@ -198,7 +198,7 @@ class _Newer(Api):
 def test_the_ceremony_with_a_login() -> None:
     cluster = Cluster()
     api = _Newer(cluster, "n0")
-    ends, status = root_apply.find_endpoints(api, root_plan.Version(2, 6, 2), has_login=True)
+    ends, status = root_apply.find_endpoints(api, versions.Version(2, 6, 2), has_login=True)
     token, holders = root_apply.generate(api, ends, status, _shares(cluster, 2, 0))
     assert token.reveal() == cluster.root
     assert holders == ["h2", "h0"]
