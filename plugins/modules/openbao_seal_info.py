@@ -11,6 +11,7 @@ short_description: Seal state of every OpenBao server, and which one is active
 version_added: 0.1.0
 description:
   - Asks all servers at once, each by its own address, without a login, with at most two requests each.
+  - Servers that are pods are reached one by one through port-forwards, with TLS to the pod inside.
   - A server that does not answer is part of the result with the hop that failed; it is no error unless O(fail_on)
     says so.
 options:
@@ -25,7 +26,7 @@ seealso:
 extends_documentation_fragment:
   - hackspace.infra._attributes
   - hackspace.infra._attributes.info
-  - hackspace.infra._openbao_seal
+  - hackspace.infra._openbao_reach
 author: hackspace.infra contributors (@hackspace)
 """
 
@@ -37,6 +38,11 @@ EXAMPLES = r"""
       - {name: openbao-1, url: "https://192.0.2.11:8200", tls_server_name: openbao-1.example.org}
     ca_cert: /etc/openbao/ca.pem
   register: seal
+
+- name: Look at the seals of pods
+  hackspace.infra.openbao_seal_info:
+    pods: {kubeconfig: ~/.kube/core-infra, namespace: openbao}
+    ca_cert: /etc/openbao/ca.pem
 
 - name: Show them
   ansible.builtin.debug:
@@ -65,7 +71,10 @@ nodes:
     progress: {description: Unseal shares counted so far., type: int, returned: always}
     shares_needed: {description: Unseal shares still needed., type: int, returned: always}
     version: {description: Version of the server., type: str, returned: always}
-    seal_type: {description: V(shamir) or the kind of auto-unseal., type: str, returned: always}
+    seal_type:
+      description: V(shamir), or the kind of auto-unseal; V(auto) where the server does not tell it.
+      type: str
+      returned: always
     storage: {description: Kind of storage., type: str, returned: always}
     cluster_name: {description: Name of the cluster when unsealed., type: str, returned: always}
     cluster_fingerprint: {description: Short hash of the cluster's id when unsealed., type: str, returned: always}
@@ -77,7 +86,9 @@ nodes:
       returned: always
       contains:
         hop:
-          description: V(dns), V(refused), V(timeout), V(tls-name), V(tls-ca), V(tls), V(cut) or V(http).
+          description: >-
+            V(dns), V(refused), V(timeout), V(tls-name), V(tls-ca), V(tls), V(cut) or V(http); for pods also V(absent)
+            (not made yet), V(pod) (not running), V(port-closed) and V(port-forward).
           type: str
           returned: when there is no answer
         message: {description: What is wrong., type: str, returned: when there is no answer}
@@ -114,6 +125,10 @@ storage:
   description: Kind of storage.
   returned: always
   type: str
+pods:
+  description: What the API server says of the pods, as in M(hackspace.infra.openbao_unseal).
+  returned: when O(pods) is given
+  type: dict
 requests:
   description: HTTP requests sent to each node.
   returned: always
@@ -129,13 +144,15 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.hackspace.infra.plugins.module_utils._clients.openbao_seal import (
-    SEAL_SPEC,
     SealClient,
     connections_of,
     each,
 )
+from ansible_collections.hackspace.infra.plugins.module_utils._clients.pods import REACH_SPEC, cluster_of
 from ansible_collections.hackspace.infra.plugins.module_utils._core.errors import HackspaceError
 from ansible_collections.hackspace.infra.plugins.module_utils._core.module import ArgumentSpec, run
+from ansible_collections.hackspace.infra.plugins.module_utils._openbao import pod_plan
+from ansible_collections.hackspace.infra.plugins.module_utils._openbao.pod_targets import Targets, check_fatal
 from ansible_collections.hackspace.infra.plugins.module_utils._openbao.seal_model import (
     NodeState,
     Overview,
@@ -144,7 +161,7 @@ from ansible_collections.hackspace.infra.plugins.module_utils._openbao.seal_mode
     parse_nodes,
 )
 
-SPEC = SEAL_SPEC.merge(
+SPEC = REACH_SPEC.merge(
     ArgumentSpec(
         options={
             "fail_on": {
@@ -158,23 +175,35 @@ SPEC = SEAL_SPEC.merge(
 )
 
 
+def targets_of(params: t.Mapping[str, t.Any]) -> Targets[SealClient]:
+    """Return the servers that the options describe, checked; nothing is sent yet."""
+    if params.get("pods"):
+        return Targets(selector=pod_plan.parse_selector(params["pods"]), cluster=cluster_of(params))
+    nodes = parse_nodes(params["nodes"])
+    return Targets(nodes, {name: SealClient(one) for name, one in connections_of(params).items()})
+
+
 def main(module: AnsibleModule) -> dict[str, t.Any]:
-    nodes = parse_nodes(module.params["nodes"])
-    connections = connections_of(module.params)
+    targets = targets_of(module.params)
     if not module.params["validate_certs"]:
         module.warn("validate_certs is false: the servers are not verified.")
-    clients = {name: SealClient(connection) for name, connection in connections.items()}
 
     def ask(name: str) -> NodeState:
-        reading = clients[name].read()
+        if name in targets.problems:
+            return classify(targets.nodes[name], None, problem=targets.problems[name])
+        reading = targets.clients[name].read()
+        check_fatal(reading.error)
         problem = Problem.of(reading.error) if reading.error else None
-        return classify(by_name[name], reading.status, reading.health, problem)
+        return classify(targets.nodes[name], reading.status, reading.health, problem)
 
-    by_name = {node.name: node for node in nodes}
-    overview = Overview.of(each([node.name for node in nodes], ask))
-    for client in clients.values():
-        client.close()
-    result = {"changed": False, **overview.result(), "requests": {n: c.requests for n, c in clients.items()}}
+    try:
+        targets.refresh()
+        overview = Overview.of(each(list(targets.nodes), ask))
+    finally:
+        targets.close()
+    result = {"changed": False, **overview.result(), "requests": targets.requests()}
+    if targets.roster:
+        result["pods"] = targets.roster.report()
     wrong = [
         kind for kind in module.params["fail_on"] if (not result["active"] if kind == "no_active" else result[kind])
     ]

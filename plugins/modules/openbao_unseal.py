@@ -12,6 +12,8 @@ version_added: 0.1.0
 description:
   - Sends each holder's unseal share to every sealed server by the server's own address, waits until they are unsealed
     and one of them is active.
+  - Servers that are pods are found by their labels and reached one by one through port-forwards. Where a StatefulSet
+    makes a pod only when the one before it is Ready, the new pod is found and gets its shares in the same run.
   - One holder with one unseal share is enough for a run; the next holder's run adds to it.
   - The first node is done alone. A wrong unseal share stops the run there, so that shares which other holders sent to
     the other nodes are not lost.
@@ -56,6 +58,66 @@ options:
         description: Program and arguments that print the unseal share. It must not have the share as an argument.
         type: list
         elements: str
+  namespaces:
+    description:
+      - Namespaces with a seal of their own (OpenBao 2.6), each with the unseal shares of its own holders. They are
+        unsealed once a server is active, parents before children.
+      - It takes a login, O(namespace_token) or O(namespace_token_file).
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: Path of the namespace from the root on, as in V(tenants/ada).
+        type: str
+        required: true
+      holders:
+        description: Whose unseal shares to send, as O(holders).
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          name:
+            description: The holder's name, for messages.
+            type: str
+            required: true
+          share:
+            description: The unseal share itself, hex or base64.
+            type: str
+          file:
+            description: File with the unseal share, mode 0600, or encrypted with ansible-vault or sops.
+            type: path
+          age_file:
+            description: File with the unseal share encrypted with age.
+            type: path
+          age_identity_file:
+            description: File with the age identity for O(namespaces[].holders[].age_file).
+            type: path
+          pgp_file:
+            description: File with the unseal share as PGP message.
+            type: path
+          command:
+            description: Program and arguments that print the unseal share.
+            type: list
+            elements: str
+  namespace_token:
+    description:
+      - OpenBao token that may C(read) C(sys/namespaces/NAME/seal-status) and C(update) C(sys/namespaces/NAME/unseal) in
+        the namespace above each of O(namespaces).
+    type: str
+  namespace_token_file:
+    description: File with O(namespace_token), mode 0600, or encrypted with ansible-vault or sops.
+    type: path
+  server_version:
+    description: Version of the servers, for development builds of OpenBao that do not report it.
+    type: str
+  watch:
+    description:
+      - Seconds to look on after all servers are unsealed, at most 3600. The first server that comes back sealed in this
+        time, as a rescheduled pod does, is unsealed again, and that ends the run.
+      - The unseal shares stay in memory as long, and are asked for even when nothing is sealed.
+    type: int
+    default: 0
   known_holders:
     description: Names of everybody who holds an unseal share, to say who can still send. Other names are refused.
     type: list
@@ -106,10 +168,10 @@ seealso:
   - module: hackspace.infra.openbao_seal_info
 notes:
   - OpenBao checks unseal shares only when all that are needed are there, and drops all of them if one is wrong.
-  - Namespaces with a seal of their own (OpenBao 2.6) are not unsealed.
+  - O(namespaces) is tested against the documented answers of OpenBao 2.6 only, unless the tests have such a server.
 extends_documentation_fragment:
   - hackspace.infra._attributes
-  - hackspace.infra._openbao_seal
+  - hackspace.infra._openbao_reach
 author: hackspace.infra contributors (@hackspace)
 """
 
@@ -132,6 +194,18 @@ EXAMPLES = r"""
       - {name: ada, age_file: /media/ada/share.age, age_identity_file: /media/ada/identity.txt}
       - {name: bo, pgp_file: /media/bo/share.asc}
       - {name: cleo, command: [pass, show, openbao-share]}
+
+- name: Unseal pods, and one that is rescheduled within ten minutes
+  hackspace.infra.openbao_unseal:
+    pods:
+      kubeconfig: ~/.kube/core-infra
+      namespace: openbao
+    ca_cert: /etc/openbao/ca.pem
+    holders:
+      - {name: ada, age_file: /media/ada/share.age, age_identity_file: /media/ada/identity.txt}
+      - {name: bo, pgp_file: /media/bo/share.asc}
+      - {name: cleo}
+    watch: 600
 """
 
 RETURN = r"""
@@ -206,6 +280,26 @@ next_command:
   description: What the next holder types; empty if nothing is needed.
   returned: always
   type: str
+pods:
+  description: What the API server said last of the pods.
+  returned: when O(pods) is given
+  type: dict
+  contains:
+    namespace: {description: Their Kubernetes namespace., type: str, returned: always}
+    expected: {description: How many there should be., type: int, returned: always}
+    found: {description: Names of those that are there., type: list, elements: str, returned: always}
+    running: {description: Names of those that run., type: list, elements: str, returned: always}
+    ready: {description: Names of those that are Ready., type: list, elements: str, returned: always}
+    absent: {description: Names of those that are still to be made., type: list, elements: str, returned: always}
+namespaces:
+  description: State of each of O(namespaces) after the run, and what became of its holders' unseal shares.
+  returned: always
+  type: list
+  elements: dict
+watched:
+  description: How many seconds the run looked on, and C(node), the server that was unsealed again.
+  returned: always
+  type: dict
 requests:
   description: HTTP requests sent to each node.
   returned: always
@@ -233,17 +327,23 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.hackspace.infra.plugins.module_utils._clients.openbao_seal import (
-    SEAL_SPEC,
     Reading,
     SealClient,
     connections_of,
     each,
 )
+from ansible_collections.hackspace.infra.plugins.module_utils._clients.pods import REACH_SPEC, cluster_of
 from ansible_collections.hackspace.infra.plugins.module_utils._core.errors import HackspaceError, InvalidInput
 from ansible_collections.hackspace.infra.plugins.module_utils._core.module import ArgumentSpec, hide, run
-from ansible_collections.hackspace.infra.plugins.module_utils._openbao import seal_plan, shares
+from ansible_collections.hackspace.infra.plugins.module_utils._core.redact import Secret
+from ansible_collections.hackspace.infra.plugins.module_utils._openbao import (
+    namespace_seal,
+    pod_plan,
+    seal_plan,
+    shares,
+)
+from ansible_collections.hackspace.infra.plugins.module_utils._openbao.pod_targets import Targets, check_fatal
 from ansible_collections.hackspace.infra.plugins.module_utils._openbao.seal_model import (
-    Node,
     NodeState,
     Overview,
     Problem,
@@ -253,25 +353,37 @@ from ansible_collections.hackspace.infra.plugins.module_utils._openbao.seal_mode
 
 SOURCES: t.Final = ("share", "file", "age_file", "pgp_file", "command")
 
-SPEC = SEAL_SPEC.merge(
+HOLDERS: t.Final[dict[str, t.Any]] = {
+    "type": "list",
+    "elements": "dict",
+    "default": [],
+    "options": {
+        "name": {"type": "str", "required": True},
+        "share": {"type": "str", "no_log": True},
+        "file": {"type": "path"},
+        "age_file": {"type": "path"},
+        "age_identity_file": {"type": "path"},
+        "pgp_file": {"type": "path"},
+        "command": {"type": "list", "elements": "str"},
+    },
+    "mutually_exclusive": [list(SOURCES)],
+    "required_together": [["age_file", "age_identity_file"]],
+}
+
+SPEC = REACH_SPEC.merge(
     ArgumentSpec(
         options={
-            "holders": {
+            "holders": HOLDERS,
+            "namespaces": {
                 "type": "list",
                 "elements": "dict",
                 "default": [],
-                "options": {
-                    "name": {"type": "str", "required": True},
-                    "share": {"type": "str", "no_log": True},
-                    "file": {"type": "path"},
-                    "age_file": {"type": "path"},
-                    "age_identity_file": {"type": "path"},
-                    "pgp_file": {"type": "path"},
-                    "command": {"type": "list", "elements": "str"},
-                },
-                "mutually_exclusive": [list(SOURCES)],
-                "required_together": [["age_file", "age_identity_file"]],
+                "options": {"path": {"type": "str", "required": True}, "holders": HOLDERS},
             },
+            "namespace_token": {"type": "str", "no_log": True},
+            "namespace_token_file": {"type": "path", "no_log": False},
+            "server_version": {"type": "str"},
+            "watch": {"type": "int", "default": 0},
             "known_holders": {"type": "list", "elements": "str", "default": []},
             "on_progress": {"type": "str", "choices": ["resume", "reset", "fail"], "default": "resume"},
             "reset_only": {"type": "bool", "default": False},
@@ -284,13 +396,17 @@ SPEC = SEAL_SPEC.merge(
                 "type": "str",
                 "default": "ansible-playbook -i INVENTORY playbooks/unseal.yml -e openbao_unseal_holder=HOLDER",
             },
-        }
+        },
+        mutually_exclusive=(("namespace_token", "namespace_token_file"),),
     )
 )
 
 #: Seconds between two looks while waiting, and how long a joining node may take to become unsealed.
 POLL: t.Final = 0.3
 JOINING: t.Final = 15.0
+#: How long a pod whose server is unsealed may take to become Ready, and seconds between two looks while watching.
+READY: t.Final = 20.0
+WATCH: t.Final = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -305,19 +421,12 @@ class Options:
 class Unsealer:
     """Carries out on the servers what seal_plan decides."""
 
-    def __init__(
-        self,
-        nodes: t.Sequence[Node],
-        clients: t.Mapping[str, SealClient],
-        keys: t.Sequence[shares.Share],
-        options: Options,
-    ) -> None:
-        self.clients = clients
+    def __init__(self, targets: Targets[SealClient], keys: t.Sequence[shares.Share], options: Options) -> None:
+        self.targets = targets
         self.keys = keys
         self.options = options
-        self.nodes = {node.name: node for node in nodes}
         self.states: dict[str, NodeState] = {}
-        self.tracks = {node.name: seal_plan.Track(node.name) for node in nodes}
+        self.tracks: dict[str, seal_plan.Track] = {}
         self._hung: set[str] = set()
         self._seen: set[str] = set()
         self._patience: dict[str, float] = {}
@@ -325,9 +434,19 @@ class Unsealer:
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
+    @property
+    def clients(self) -> t.Mapping[str, SealClient]:
+        return self.targets.clients
+
     def look(self) -> Overview:
-        """Ask every node that has not hung yet, all at once."""
-        names = [name for name in self.nodes if name not in self._hung]
+        """Find the pods again, and ask every node that has not hung yet, all at once."""
+        self._hung -= self.targets.refresh()
+        nodes, problems = self.targets.nodes, self.targets.problems
+        for name in nodes:
+            self.tracks.setdefault(name, seal_plan.Track(name))
+        for name in problems:
+            self.states[name] = classify(nodes[name], None, problem=problems[name])
+        names = [name for name in nodes if name not in self._hung and name not in problems]
         for name, reading in zip(names, each(names, lambda n: self.clients[n].read()), strict=True):
             self._take(name, reading)
         overview = self.overview
@@ -336,11 +455,12 @@ class Unsealer:
 
     @property
     def overview(self) -> Overview:
-        return Overview.of(self.states[name] for name in self.nodes)
+        return Overview.of(self.states[name] for name in self.targets.nodes)
 
     def _take(self, name: str, reading: Reading) -> NodeState:
+        check_fatal(reading.error)
         problem = Problem.of(reading.error) if reading.error else None
-        state = classify(self.nodes[name], reading.status, reading.health, problem)
+        state = classify(self.targets.nodes[name], reading.status, reading.health, problem)
         if state.state != "unreachable":
             self._seen.add(name)
         elif problem and problem.hop == "timeout":
@@ -442,7 +562,7 @@ class Unsealer:
                 self._send_again(due)
                 continue
             if time.monotonic() >= deadline or not self._worth_waiting(overview):
-                return overview
+                return self._until_ready(deadline)
             time.sleep(POLL)
 
     def _send_again(self, names: t.Sequence[str]) -> None:
@@ -460,7 +580,42 @@ class Unsealer:
                 or (track.wants_round(state, self.options.max_rounds) and self.keys)
             ):
                 names.append(name)
-        return names
+        return [*names, *(name for name in self._awaited(names) if name not in names)]
+
+    def _awaited(self, busy: t.Sequence[str]) -> list[str]:
+        """Names of pods that come, or come back, and for which there are shares."""
+        roster = self.targets.roster
+        return pod_plan.awaited(roster, self.overview, busy) if roster and self.keys else []
+
+    @property
+    def unready(self) -> list[str]:
+        """Names of pods whose server is unsealed and which are not Ready."""
+        roster = self.targets.roster
+        return [name for name in self.overview.named("unsealed") if roster and name not in roster.ready]
+
+    def _until_ready(self, deadline: float) -> Overview:
+        """Give pods that this run unsealed the time to become Ready; before that their Service passes them by."""
+        overview, limit = self.overview, min(deadline, time.monotonic() + READY)
+        while any(self.tracks[n].rounds for n in self.unready) and time.monotonic() < limit:
+            time.sleep(POLL)
+            overview = self.look()
+        return overview
+
+    def watch(self, seconds: float) -> str:
+        """Look on until one server that was restarted is unsealed again, and return its name; empty if none came."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            time.sleep(min(WATCH, max(deadline - time.monotonic(), 0)))
+            self._hung.clear()  # a machine that is restarted hangs for a while
+            self.look()
+            back = next((name for name, state in self.states.items() if state.takes_shares), None)
+            if back is not None:
+                # another server than the one that this run knew under the name: what was counted is gone
+                self.tracks[back] = seal_plan.Track(back, verdicts=self.tracks[back].verdicts)
+                self._feed(back)
+                self.wait()
+                return back
+        return ""
 
     @property
     def _led(self) -> bool:
@@ -496,14 +651,79 @@ class Unsealer:
         }
 
 
-def keys_of(module: AnsibleModule) -> tuple[list[str], list[shares.Share], dict[str, str]]:
+class Namespaces:
+    """Unseals namespaces with a seal of their own on the active node, parents before children."""
+
+    def __init__(
+        self,
+        wanted: t.Sequence[namespace_seal.Wanted],
+        keys: t.Mapping[str, tuple[list[str], list[shares.Share], dict[str, str]]],
+        token: Secret | None,
+    ) -> None:
+        self.wanted = wanted
+        self.holders = {path: names for path, (names, _shares, _same) in keys.items()}
+        self.keys = {path: found for path, (_names, found, _same) in keys.items()}
+        self.rounds = [
+            namespace_seal.Round(namespace_seal.Seal(one, "unknown", why="no server is active")) for one in wanted
+        ]
+        self._token = token
+        self._asked = False
+
+    @property
+    def changed(self) -> bool:
+        return any(one.changed for one in self.rounds)
+
+    @property
+    def missing(self) -> int:
+        return max((one.seal.needed for one in self.rounds), default=0)
+
+    def _ask(self, client: SealClient, wanted: namespace_seal.Wanted) -> namespace_seal.Seal:
+        with client.inside(wanted.parent, self._token) as api:
+            answer = api.request("GET", wanted.api("seal-status"), ok=range(200, 600))
+        return namespace_seal.classify(wanted, answer.status, answer.body)
+
+    def look(self, client: SealClient, version: str, override: str | None) -> None:
+        """Ask the active server for the seals; nothing is sent."""
+        namespace_seal.check_version(version, override=override)
+        for one in self.rounds:
+            one.seal = self._ask(client, one.seal.wanted)
+        namespace_seal.check_login([one.seal for one in self.rounds])
+        self._asked = True
+
+    def send(self, client: SealClient) -> None:
+        """Send each namespace its own holders' shares."""
+        for one in self.rounds:
+            wanted = one.seal.wanted
+            if one.seal.state == "unknown":  # its parent may have been sealed a moment ago
+                one.seal = self._ask(client, wanted)
+            with client.inside(wanted.parent, self._token) as api:
+                while (share := one.next_share(self.keys[wanted.path])) is not None:
+                    body = {"key": share.key.reveal()}
+                    answer = api.request("PUT", wanted.api("unseal"), body, ok=range(200, 600), quiet=True)
+                    one.take(share.holder, answer.status, namespace_seal.classify(wanted, answer.status, answer.body))
+
+    def report(self) -> list[dict[str, t.Any]]:
+        return [one.report() for one in self.rounds]
+
+    def summary(self, *, check: bool) -> list[str]:
+        if check and self._asked:
+            return namespace_seal.plan_lines([one.seal for one in self.rounds], self.holders)
+        return [one.seal.line() for one in self.rounds]
+
+    def would_change(self) -> bool:
+        return any(one.seal.needed and self.holders.get(one.seal.wanted.path) for one in self.rounds)
+
+
+def keys_of(
+    module: AnsibleModule, raw: t.Sequence[t.Mapping[str, t.Any]], item: str
+) -> tuple[list[str], list[shares.Share], dict[str, str]]:
     """Return the names of all holders, their distinct shares, and whose share is the same as whose.
 
     In check mode holders have no share, only where it would come from; they count as different ones.
     """
-    entries = [dict(entry) for entry in module.params["holders"]]
+    entries = [dict(entry) for entry in raw]
     names = [str(entry["name"]) for entry in entries]
-    seal_plan.check_holders(names, module.params["known_holders"])
+    seal_plan.check_holders(names, module.params["known_holders"] if item == "holders" else ())
     given = [(str(e["name"]), str(e["share"])) for e in entries if e.get("share") is not None]
     hide(module, *(text for _name, text in given), *(text.strip() for _name, text in given))
     found, same = shares.parse(given)
@@ -512,36 +732,52 @@ def keys_of(module: AnsibleModule) -> tuple[list[str], list[shares.Share], dict[
     if blank and not module.check_mode:
         raise InvalidInput(
             f"no unseal share came for {', '.join(blank)}.",
-            item="holders",
+            item=item,
             rule="no-share",
             fix="call the module as hackspace.infra.openbao_unseal, so that its action plugin reads the source.",
         )
     return [name for name in names if name not in same], found, same
 
 
+def targets_of(params: t.Mapping[str, t.Any]) -> Targets[SealClient]:
+    """Return the servers that the options describe, checked; nothing is sent yet."""
+    if params.get("pods"):
+        return Targets(selector=pod_plan.parse_selector(params["pods"]), cluster=cluster_of(params))
+    nodes = parse_nodes(params["nodes"])
+    return Targets(nodes, {name: SealClient(one) for name, one in connections_of(params).items()})
+
+
 def main(module: AnsibleModule) -> dict[str, t.Any]:
     params = module.params
-    nodes = parse_nodes(params["nodes"])
-    connections = connections_of(params)
-    holders, keys, same = keys_of(module)
+    pod_plan.check_watch(params["watch"])
+    wanted = namespace_seal.parse_namespaces(params["namespaces"])
+    targets = targets_of(params)
+    holders, keys, same = keys_of(module, params["holders"], "holders")
+    inner = {
+        str(entry["path"]).strip("/"): keys_of(module, entry["holders"], f"namespaces[{index}].holders")
+        for index, entry in enumerate(params["namespaces"])
+    }
     if params["reset_only"]:
-        holders, keys = [], []
+        holders, keys, wanted = [], [], []
     if not params["validate_certs"]:
         module.warn("validate_certs is false: unseal shares go to servers that are not verified.")
     for holder, twin in same.items():
         module.warn(f"the unseal share of {holder} is the same as that of {twin}; it counts once.")
-    clients = {name: SealClient(connection) for name, connection in connections.items()}
     options = Options(params["on_progress"], max(params["max_rounds"], 1), max(params["wait_timeout"], 0))
-    engine = Unsealer(nodes, clients, keys, options)
+    engine = Unsealer(targets, keys, options)
+    below = Namespaces(wanted, inner, Secret(params["namespace_token"]) if params["namespace_token"] else None)
     try:
-        return work(module, engine, holders, same)
+        return work(module, engine, holders, same, below)
     finally:
-        for client in clients.values():
-            client.close()
+        targets.close()
 
 
 def work(
-    module: AnsibleModule, engine: Unsealer, holders: t.Sequence[str], same: t.Mapping[str, str]
+    module: AnsibleModule,
+    engine: Unsealer,
+    holders: t.Sequence[str],
+    same: t.Mapping[str, str],
+    below: Namespaces,
 ) -> dict[str, t.Any]:
     params = module.params
     clock = [time.monotonic()]
@@ -550,6 +786,7 @@ def work(
     policy: seal_plan.OnProgress = "reset" if params["reset_only"] else params["on_progress"]
     rounds = seal_plan.plan_round(before, holders, policy, params["allow_partial"] or params["reset_only"])
     planned = rounds.plan(before)
+    watched = {"seconds": 0.0, "node": ""}
 
     def result(after: Overview, sent: t.Mapping[str, t.Mapping[str, str]]) -> dict[str, t.Any]:
         done = [h for h, places in sent.items() if any(v != "not needed" for v in places.values())]
@@ -561,9 +798,15 @@ def work(
         moments = [*clock, time.monotonic(), time.monotonic(), time.monotonic()]
         seen = after.result()
         for node in seen["nodes"]:
-            was = past[node["name"]]
-            node["before"] = {"state": was.state, "progress": was.progress}
-        changed = planned.changed if module.check_mode else any(t.changed for t in engine.tracks.values())
+            was = past.get(node["name"])
+            node["before"] = {"state": was.state if was else "unreachable", "progress": was.progress if was else 0}
+        if module.check_mode:
+            changed = planned.changed or below.would_change()
+        else:
+            changed = any(t.changed for t in engine.tracks.values()) or below.changed
+        lines = [*check_lines(rounds), *outcome.summary()] if module.check_mode else outcome.summary()
+        if engine.targets.roster:
+            seen["pods"] = engine.targets.roster.report()
         return {
             **planned.result(),
             "changed": changed,
@@ -575,16 +818,23 @@ def work(
             "holders_sent": done,
             "holders_missing": list(outcome.holders_possible) if outcome.missing else [],
             "next_command": outcome.next_command,
-            "requests": {name: client.requests for name, client in engine.clients.items()},
+            "requests": engine.targets.requests(),
+            "namespaces": below.report(),
+            "watched": watched,
             "seconds": {
                 "look": round(moments[1] - moments[0], 3),
                 "send": round(moments[2] - moments[1], 3),
                 "wait": round(moments[3] - moments[2], 3),
             },
-            "summary": [*check_lines(rounds), *outcome.summary()] if module.check_mode else outcome.summary(),
+            "summary": [*lines, *below.summary(check=module.check_mode)],
         }
 
+    def active() -> NodeState | None:
+        return engine.overview.active if below.wanted else None
+
     if module.check_mode:
+        if lead := active():
+            below.look(engine.clients[lead.name], lead.version, params["server_version"])
         return result(before, {})
     try:
         if params["reset_only"]:
@@ -596,21 +846,39 @@ def work(
         after = engine.wait() if waits else engine.overview
         clock.append(time.monotonic())
         enough = engine.missing == 0
-        for line in engine.problems:
-            module.warn(line)
-        for line in seal_plan.check_outcome(after, enough=enough, waited=waits, require=params["require"]):
-            module.warn(line)
-        if engine.problems and after.active is None and waits:
-            raise seal_plan.UnsealError(
-                "; ".join(engine.problems),
-                item="nodes",
-                rule="no-answer",
-                fix="repair the nodes named, then run again.",
-            )
+        judge(module, engine, waits=waits)
+        if lead := active():
+            below.look(engine.clients[lead.name], lead.version, params["server_version"])
+            below.send(engine.clients[lead.name])
+        if params["watch"] and waits and enough and engine.keys:
+            clock_watch = time.monotonic()
+            watched["node"] = engine.watch(params["watch"])
+            watched["seconds"] = round(time.monotonic() - clock_watch, 1)
+            after = engine.overview
+            if watched["node"]:
+                judge(module, engine, waits=True)
     except HackspaceError as error:
         error.data = {**result(engine.look(), engine.sent()), **error.data}
         raise
     return result(after, engine.sent())
+
+
+def judge(module: AnsibleModule, engine: Unsealer, *, waits: bool) -> None:
+    """Warn of what went wrong on single nodes, and raise when what is required was not reached."""
+    after, enough = engine.overview, engine.missing == 0
+    for line in engine.problems:
+        module.warn(line)
+    for line in seal_plan.check_outcome(after, enough=enough, waited=waits, require=module.params["require"]):
+        module.warn(line)
+    if engine.problems and after.active is None and waits:
+        raise seal_plan.UnsealError(
+            "; ".join(engine.problems),
+            item="nodes",
+            rule="no-answer",
+            fix="repair the nodes named, then run again.",
+        )
+    for name in engine.unready if waits and enough else ():
+        module.warn(f"pod {name} is unsealed and not Ready: its Service does not lead to it; see its events.")
 
 
 def check_lines(rounds: seal_plan.RoundPlan) -> list[str]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 import threading
 import time
 import typing as t
@@ -25,6 +26,7 @@ from .._kube.model import MANAGER, Discovery
 from .._kube.ports import Cause, Page, ServerError
 from .memory_files import MemoryFile, keys_in_memory
 from .openbao import Connection, _unreachable
+from .port_forward import Door
 
 #: Seconds for connecting and for each answer.
 DEFAULT_TIMEOUT: t.Final = 30.0
@@ -89,6 +91,37 @@ class Kube:
             return ""
         with open(path, encoding="utf-8") as handle:
             return handle.read()
+
+    def door(self) -> Door:
+        """Return how this API server is reached, for port-forwards."""
+        import urllib3
+
+        configuration = self._configuration
+        url = urllib3.util.parse_url(self._host)
+        tls = None
+        if url.scheme == "https":
+            tls = ssl.create_default_context(cafile=configuration.ssl_ca_cert or None)
+            if not configuration.verify_ssl:
+                tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
+            if configuration.cert_file:
+                tls.load_cert_chain(configuration.cert_file, configuration.key_file or None)
+        headers = [("User-Agent", MANAGER), *self._authorization().items()]
+        for name, value in self._headers.items():
+            headers += [(name, str(one)) for one in (value if isinstance(value, list) else [value])]
+        host = str(url.host or "").strip("[]")
+        proxy = self._pool.proxy if isinstance(self._pool, urllib3.ProxyManager) else None
+        return Door(
+            url=self._host,
+            host=host,
+            port=int(url.port or (443 if tls else 80)),
+            prefix=str(url.path or "").rstrip("/"),
+            tls=tls,
+            server_name=str(getattr(configuration, "tls_server_name", None) or host),
+            headers=tuple(headers),
+            timeout=self._timeout,
+            proxy=(str(proxy.host), int(proxy.port or 80)) if proxy else None,
+            proxy_headers=tuple((self._pool.proxy_headers or {}).items()) if proxy else (),
+        )
 
     def mint(self, namespace: str, service_account: str, spec: Mapping[str, t.Any]) -> Mapping[str, t.Any]:
         """Request a token of a ServiceAccount and return the status of the answer (``token``, ``expirationTimestamp``).

@@ -12,13 +12,16 @@ import typing as t
 from .._core.errors import HackspaceError
 from .._core.module import ArgumentSpec
 from .._core.redact import Secret
-from .openbao import DEFAULT_TIMEOUT, Connection, OpenBao
+from .openbao import DEFAULT_TIMEOUT, Connection, Login, OpenBao
 
 T = t.TypeVar("T")
 R = t.TypeVar("R")
 
 #: Every status that sys/health has; none is an error here.
 _HEALTH = (200, 429, 472, 473, 501, 503)
+
+#: A port-forward may stay open after the server behind it is gone: one that is used again has to answer within this.
+_USED_AGAIN: t.Final = 2.0
 
 #: Options of the modules that ask every server by its own address; documented in the fragment ``openbao_seal``.
 SEAL_SPEC = ArgumentSpec(
@@ -78,14 +81,29 @@ class SealClient:
     def close(self) -> None:
         self._client.close()
 
+    def drop(self) -> None:
+        """Let go of the connection; the next request opens another one."""
+        self._client.drop()
+
+    def inside(self, namespace: str, token: Secret | None) -> OpenBao:
+        """Return a client of the same server for requests in a namespace, with a login."""
+        connection = dataclasses.replace(self._client.connection, namespace=namespace or None)
+        return OpenBao(connection, Login(method="token", token=token) if token else None)
+
     def status(self) -> Reading:
         """Ask sys/seal-status."""
+        limit = self._client.connection.timeout
         for last in (False, True):
+            used = not last and self._client.connection.dialler is not None and self._client.connections > 0
             try:
-                answer = self._client.request("GET", "sys/seal-status", token=False)
+                soon = min(_USED_AGAIN, limit) if used else None
+                answer = self._client.request("GET", "sys/seal-status", token=False, timeout=soon)
                 return Reading(answer.body)
             except HackspaceError as error:
                 again = error.rule == "cut" or error.status in (502, 503, 504)
+                if used and error.rule in ("cut", "timeout"):
+                    self._client.drop()
+                    continue
                 if last or not again:
                     return Reading(None, error=error)
         raise AssertionError("unreachable")
@@ -104,9 +122,12 @@ class SealClient:
             return reading
         return dataclasses.replace(reading, health=self.health())
 
-    def send(self, key: Secret) -> Sent:
-        """Send one unseal share. Never repeated here; the server's words are left out, as they could quote it."""
-        return self._post({"key": key.reveal()})
+    def send(self, key: Secret, *, migrate: bool = False) -> Sent:
+        """Send one unseal share. Never repeated here; the server's words are left out, as they could quote it.
+
+        :param migrate: it is part of a seal migration.
+        """
+        return self._post({"key": key.reveal(), **({"migrate": True} if migrate else {})})
 
     def reset(self) -> Sent:
         """Drop the shares that were collected."""

@@ -183,12 +183,18 @@ def classify(
         progress=int(status.get("progress") or 0),
         nonce=str(status.get("nonce") or ""),
         version=str(status.get("version") or ""),
-        seal_type=str(status.get("type") or ""),
+        seal_type=_seal_type(status),
         storage=str(status.get("storage_type") or ""),
         cluster_name=str(status.get("cluster_name") or ""),
         cluster_id=str(status.get("cluster_id") or ""),
         auto_unseal=auto,
     )
+
+
+def _seal_type(status: t.Mapping[str, t.Any]) -> str:
+    """Return the seal's type. Servers of the 1.x line tell that of the recovery shares in place of an auto-unseal."""
+    kind = str(status.get("type") or "")
+    return "auto" if kind == "shamir" and status.get("recovery_seal") else kind
 
 
 def classify_all(states: t.Iterable[NodeState]) -> list[NodeState]:

@@ -114,7 +114,7 @@ def plan_round(overview: Overview, holders: t.Sequence[str], on_progress: OnProg
             f"a seal migration is pending on {', '.join(pending)}.",
             item="nodes",
             rule="migration-pending",
-            fix="finish or undo the migration first; unseal shares are used differently meanwhile.",
+            fix="run playbooks/seal_migration.yml again, it goes on where it stopped; it uses shares differently.",
         )
     answering = [s for s in overview.states if s.state != "unreachable"]
     if answering and all(s.state == "not_initialised" for s in answering):

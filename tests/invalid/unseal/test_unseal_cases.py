@@ -38,6 +38,7 @@ def test_refused(case: dict[str, t.Any], monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(f"{openbao_seal.__name__}.OpenBao.request", asked)
     args: dict[str, t.Any] = json.loads(json.dumps({**RIGHT, **case["args"]}))
+    args = {name: value for name, value in args.items() if value is not None}
     for holder in args["holders"]:
         if "share" in holder:
             holder["share"] = filled(holder["share"])
