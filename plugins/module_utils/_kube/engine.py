@@ -429,12 +429,12 @@ def execute(api: Api, planned: Planned, *, timeout: float) -> None:
 
     :param timeout: seconds that a new CustomResourceDefinition may take to be served.
     """
-    remove: frozenset[ObjectId] = frozenset()
+    recording = RecordStep(frozenset(), frozenset())
     established = False
     for change in planned.plan.changes:
         step = change.payload
         if isinstance(step, RecordStep):
-            remove = step.remove
+            recording = step
             if step.add or planned.current.record is None:
                 _write_record(api, planned.inventory, add=step.add, remove=frozenset())
         elif isinstance(step, ApplyStep):
@@ -444,8 +444,24 @@ def execute(api: Api, planned: Planned, *, timeout: float) -> None:
             _apply_one(api, step, timeout)
         elif isinstance(step, DeleteStep):
             _delete_one(api, step)
-    if remove:
-        _write_record(api, planned.inventory, add=frozenset(), remove=remove)
+    _close_record(api, planned, recording)
+
+
+def _close_record(api: Api, planned: Planned, step: RecordStep) -> None:
+    """Shrink the record. Whoever runs at the same time, what exists is in it at the end.
+
+    A run that finds objects recorded and not there cannot know that another one is about to make them. So who makes
+    objects looks at the record afterwards, and who takes such entries out looks at the objects afterwards.
+    """
+    if step.add or step.remove:
+        _write_record(api, planned.inventory, add=step.add, remove=step.remove)
+    reader = _Reader(api, planned.inventory)
+    again: set[ObjectId] = set()
+    for resource in {one.group_kind: resource for one, resource in step.released}.values():
+        mine = {one for one, _resource in step.released if one.group_kind == resource.group_kind}
+        again |= reader.owned(resource, {one.namespace for one in mine}).keys() & mine
+    if again:
+        _write_record(api, planned.inventory, add=frozenset(again), remove=frozenset())
 
 
 def _apply_one(api: Api, step: ApplyStep, timeout: float) -> None:

@@ -104,10 +104,15 @@ class DeleteStep:
 
 @dataclasses.dataclass(frozen=True)
 class RecordStep:
-    """Bring the record up to date: ``add`` before the first object is made, ``remove`` when the last one is gone."""
+    """Bring the record up to date: ``add`` before the first object is made, ``remove`` when the last one is gone.
+
+    :ivar released: those of ``remove`` that were not there, or not ours, when the plan was made, each with its kind.
+        Another run may have recorded them a moment ago and make them now.
+    """
 
     add: frozenset[ObjectId]
     remove: frozenset[ObjectId]
+    released: tuple[tuple[ObjectId, Resource], ...] = ()
 
 
 @dataclasses.dataclass
@@ -334,7 +339,9 @@ def finish(
     remove = frozenset(doomed) | frozenset(left.released)
     final = (current.recorded | ids) - remove
     if final != current.recorded or (current.record is None and ids):
-        plan.changes = [*first, _record_change(current, inventory, add, remove, final), *rest]
+        served = [(one, resources[one.group_kind]) for one in left.released if one.group_kind in resources]
+        step = RecordStep(add, remove, tuple(served))
+        plan.changes = [*first, _record_change(current, inventory, step, final), *rest]
     else:
         plan.changes = [*first, *rest]
     for gone in doomed:
@@ -364,12 +371,11 @@ def finish(
 def _record_change(
     current: Current,
     inventory: Inventory,
-    add: frozenset[ObjectId],
-    remove: frozenset[ObjectId],
+    step: RecordStep,
     final: frozenset[ObjectId],
 ) -> Change:
-    parts = [f"{len(add)} more"] if add else []
-    parts += [f"{len(remove)} fewer"] if remove else []
+    parts = [f"{len(step.add)} more"] if step.add else []
+    parts += [f"{len(step.remove)} fewer"] if step.remove else []
     before = None if current.record is None else {"objects": sorted(map(str, current.recorded))}
     return Change(
         kind="inventory record",
@@ -379,5 +385,5 @@ def _record_change(
         after={"objects": sorted(map(str, final))},
         why=", ".join(parts),
         public=frozenset({"objects"}),
-        payload=RecordStep(add, remove),
+        payload=step,
     )

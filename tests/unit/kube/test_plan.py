@@ -205,6 +205,51 @@ def test_the_record_is_written_before_the_first_object_and_shrunk_after_the_last
     assert [a.split()[0] for a in api.asked][-3:] == ["delete", "get", "replace"]
 
 
+class Meanwhile(Memory):
+    """Does something once, right before an object is made or right after the record was written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.act: tuple[str, t.Callable[[], None]] = ("", lambda: None)
+
+    def replace(self, path: str, body: Mapping[str, t.Any]) -> dict[str, t.Any]:
+        result = super().replace(path, body)
+        self._then("replace")
+        return result
+
+    def apply(self, path: str, body: Mapping[str, t.Any], **options: bool) -> dict[str, t.Any]:
+        self._then("apply")
+        return super().apply(path, body, **options)
+
+    def _then(self, verb: str) -> None:
+        if self.act[0] == verb:
+            _verb, act = self.act
+            self.act = ("", lambda: None)
+            act()
+
+
+@pytest.mark.parametrize("first_ends", ["first", "last"])
+def test_what_another_run_makes_at_the_same_time_stays_in_the_record(first_ends: str) -> None:
+    """One has recorded b and not made it when the other reads: b is recorded and not there."""
+    api = Meanwhile()
+    _run(api, [_config_map("a")])
+    one = _make(api, [_config_map("a"), _config_map("b")])
+    other: list[plan.Planned] = []
+
+    def read() -> None:
+        other.append(_make(api, [_config_map("a")]))
+        if first_ends == "last":
+            api.act = ("apply", lambda: engine.execute(api, other[0], timeout=1))
+
+    api.act = ("replace", read)
+    engine.execute(api, one, timeout=1)
+    if first_ends == "first":
+        engine.execute(api, other[0], timeout=1)
+    assert other[0].plan.changes
+    record = api.store["/api/v1/namespaces/n/configmaps/hackspace-inventory-mine"]["data"]["objects"]
+    assert record.split() == ["ConfigMap", "n/a", "ConfigMap", "n/b"]
+
+
 def test_all_refusals_are_told_at_once() -> None:
     api = Memory()
     with pytest.raises(HackspaceError) as caught:
