@@ -8,6 +8,8 @@ import base64
 import json
 import typing as t
 
+import pytest
+
 from .conftest import EsoSite
 
 
@@ -130,3 +132,16 @@ def test_the_login_jwt_asks_for_one_audience_only(site: EsoSite, tenant: str) ->
     site.want("member-prod", tenant, key=tenant)
     site.until("the secret", lambda: site.secret("member-prod", tenant) == {"word": b64("jwt")})
     site.until("the refusal", lambda: site.ready("member-prod", tenant, "vault", "secretstores") == "False")
+
+
+@pytest.mark.eso_openbao
+def test_the_provider_openbao_reads_what_the_provider_vault_reads(site: EsoSite, tenant: str) -> None:
+    site.make_namespace("member-prod", tenant)
+    site.write_secret("member-prod", tenant, word="by openbao")
+    provider = {"provider": "openbao", "version": "2.10.0"}
+    site.stores("member-prod", tenant, **provider)
+    assert not site.stores("member-prod", tenant, **provider)["changed"]
+    site.want("member-prod", tenant)
+    site.want("member-prod", tenant, "theirs", key="tenants/member-prod/4-aux-nobody/db")
+    site.until("the secret", lambda: site.secret("member-prod", tenant) == {"word": b64("by openbao")})
+    site.until("the refusal", lambda: site.ready("member-prod", tenant, "theirs") == "False")
