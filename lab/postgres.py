@@ -324,7 +324,7 @@ class Postgres:
             stream.write(
                 "\n# the lab: loopback only, no sockets, no waiting for disks\n"
                 "listen_addresses = '127.0.0.1'\nunix_socket_directories = ''\npassword_encryption = 'scram-sha-256'\n"
-                "fsync = off\nsynchronous_commit = off\nfull_page_writes = off\njit = off\nshared_buffers = 16MB\n"
+                "fsync = off\nfull_page_writes = off\njit = off\nshared_buffers = 16MB\n"
                 "max_connections = 50\nlog_min_error_statement = panic\ntimezone = 'GMT'\nlog_timezone = 'GMT'\n"
             )
         (self.data / "pg_hba.conf").write_text(

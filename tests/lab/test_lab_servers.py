@@ -52,12 +52,14 @@ def marked(state: Path) -> list[int]:
 
 
 def cli(state_dir: Path, *arguments: str) -> subprocess.Popen[str]:
+    # who starts tests in the background of a script makes them, and what they start, deaf to SIGINT
     return subprocess.Popen(
         [sys.executable, "-m", "lab", "--state-dir", str(state_dir), "--name", "cli", *arguments],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,  # noqa: PLW1509 (no threads here)
     )
 
 

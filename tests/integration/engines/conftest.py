@@ -100,7 +100,7 @@ class Engines:
         return str(found["username"]), str(found["password"])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def eso_site(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[EsoSite]:
     """One lab for all tests of this folder."""
     lab = Lab("engines", tmp_path_factory.mktemp("lab"))

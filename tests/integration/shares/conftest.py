@@ -167,7 +167,7 @@ def killed(site: Site, args: dict[str, t.Any], method: str, path: str, *, skip: 
         assert seen[0], "the request was never sent"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shares_lab(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Lab]:
     lab = Lab("shares", tmp_path_factory.mktemp("lab"))
     lab.up(["openbao"])
@@ -186,7 +186,7 @@ def begin(lab: Lab, folder: Path) -> Site:
     return site
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def living_site(shares_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Site:
     return begin(shares_lab, tmp_path_factory.mktemp("site"))
 
@@ -198,7 +198,7 @@ def site(living_site: Site) -> Site:
     return living_site
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def pgp_keys(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[dict[str, Key]]:
     """Keys of three people for whom the server encrypts."""
     found: dict[str, Key] = {}
