@@ -14,7 +14,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / ".collections"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from lab.api import Lab
-from tests.integration.seal_migration.migration_site import MigrationSite, private
+from tests.integration.ansible_run import private
+from tests.integration.seal_migration.migration_site import MigrationSite
 
 
 def main(name: str) -> None:

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 
 from ..module_utils._core.errors import HackspaceError, InvalidInput
 from ..module_utils._openbao import shares
+from ..module_utils._openbao.share_options import SOURCES
 from ..plugin_utils._pod_kubeconfig import with_pods
 from ..plugin_utils._secret_files import SecretFilesAction, SecretReader
 
-SOURCES: t.Final = ("share", "file", "age_file", "pgp_file", "command")
 ATTEMPTS: t.Final = 3
 
 

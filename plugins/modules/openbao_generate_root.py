@@ -258,39 +258,18 @@ from ansible_collections.hackspace.infra.plugins.module_utils._openbao import (
 )
 from ansible_collections.hackspace.infra.plugins.module_utils._openbao.admin_options import ADMIN_OPTIONS, admin_values
 from ansible_collections.hackspace.infra.plugins.module_utils._openbao.admin_plan import Admin, parse_admin
+from ansible_collections.hackspace.infra.plugins.module_utils._openbao.share_options import recipient, sources
 from ansible_collections.hackspace.infra.plugins.module_utils._openbao.shares import Share, parse
 
 SPEC = CONNECTION_SPEC.merge(
     ArgumentSpec(
         options={
-            "holders": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {
-                    "name": {"type": "str", "required": True},
-                    "share": {"type": "str", "no_log": True},
-                    "file": {"type": "path"},
-                    "age_file": {"type": "path"},
-                    "age_identity_file": {"type": "path"},
-                    "pgp_file": {"type": "path"},
-                    "command": {"type": "list", "elements": "str"},
-                },
-                "mutually_exclusive": [("share", "file", "age_file", "pgp_file", "command")],
-                "required_together": [("age_file", "age_identity_file")],
-            },
+            "holders": sources(),
             "do": {"type": "str", "choices": ["create_admin", "hand_over"], "default": "create_admin"},
             "admin": ADMIN_OPTIONS,
             "adopt": {"type": "bool", "default": False},
             "revoke_other_root_tokens": {"type": "bool", "default": False, "no_log": False},
-            "recipient": {
-                "type": "dict",
-                "options": {
-                    "name": {"type": "str", "required": True},
-                    "age_recipient": {"type": "str"},
-                    "pgp_public_key_file": {"type": "path"},
-                },
-            },
+            "recipient": recipient(),
             "output_file": {"type": "path"},
             "on_progress": {"type": "str", "choices": ["fail", "reset"], "default": "fail"},
             "server_version": {"type": "str"},

@@ -21,6 +21,7 @@ description:
 extends_documentation_fragment:
   - hackspace.infra._attributes
   - hackspace.infra._openbao_seal
+  - hackspace.infra._openbao_seal.tls
 attributes:
   check_mode:
     details: Asks the nodes and checks everything, sends nothing and writes nothing.
@@ -226,20 +227,12 @@ from ansible_collections.hackspace.infra.plugins.module_utils._openbao.admin_app
 from ansible_collections.hackspace.infra.plugins.module_utils._openbao.admin_options import ADMIN_OPTIONS, admin_values
 from ansible_collections.hackspace.infra.plugins.module_utils._openbao.admin_plan import Admin
 from ansible_collections.hackspace.infra.plugins.module_utils._openbao.seal_model import Node, parse_nodes
+from ansible_collections.hackspace.infra.plugins.module_utils._openbao.share_options import recipients
 
 SPEC = SEAL_SPEC.merge(
     ArgumentSpec(
         options={
-            "holders": {
-                "type": "list",
-                "elements": "dict",
-                "required": True,
-                "options": {
-                    "name": {"type": "str", "required": True},
-                    "age_recipient": {"type": "str"},
-                    "pgp_public_key_file": {"type": "path"},
-                },
-            },
+            "holders": recipients(required=True),
             "shares": {"type": "int", "required": True},
             "threshold": {"type": "int", "required": True},
             "single_share": {"type": "bool", "default": False},

@@ -26,7 +26,8 @@ seealso:
 extends_documentation_fragment:
   - hackspace.infra._attributes
   - hackspace.infra._attributes.info
-  - hackspace.infra._openbao_reach
+  - hackspace.infra._openbao_seal.reach
+  - hackspace.infra._openbao_seal.tls
 author: hackspace.infra contributors (@hackspace)
 """
 
@@ -144,21 +145,18 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.hackspace.infra.plugins.module_utils._clients.openbao_seal import (
-    SealClient,
-    connections_of,
+    clients_of,
     each,
 )
 from ansible_collections.hackspace.infra.plugins.module_utils._clients.pods import REACH_SPEC, cluster_of
 from ansible_collections.hackspace.infra.plugins.module_utils._core.errors import HackspaceError
 from ansible_collections.hackspace.infra.plugins.module_utils._core.module import ArgumentSpec, run
-from ansible_collections.hackspace.infra.plugins.module_utils._openbao import pod_plan
 from ansible_collections.hackspace.infra.plugins.module_utils._openbao.pod_targets import Targets, check_fatal
 from ansible_collections.hackspace.infra.plugins.module_utils._openbao.seal_model import (
     NodeState,
     Overview,
     Problem,
     classify,
-    parse_nodes,
 )
 
 SPEC = REACH_SPEC.merge(
@@ -175,16 +173,8 @@ SPEC = REACH_SPEC.merge(
 )
 
 
-def targets_of(params: t.Mapping[str, t.Any]) -> Targets[SealClient]:
-    """Return the servers that the options describe, checked; nothing is sent yet."""
-    if params.get("pods"):
-        return Targets(selector=pod_plan.parse_selector(params["pods"]), cluster=cluster_of(params))
-    nodes = parse_nodes(params["nodes"])
-    return Targets(nodes, {name: SealClient(one) for name, one in connections_of(params).items()})
-
-
 def main(module: AnsibleModule) -> dict[str, t.Any]:
-    targets = targets_of(module.params)
+    targets = Targets.of(module.params, cluster_of, clients_of)
     if not module.params["validate_certs"]:
         module.warn("validate_certs is false: the servers are not verified.")
 

@@ -197,6 +197,7 @@ seealso:
 extends_documentation_fragment:
   - hackspace.infra._attributes
   - hackspace.infra._openbao_seal
+  - hackspace.infra._openbao_seal.tls
 author: hackspace.infra contributors (@hackspace)
 """
 
@@ -317,6 +318,7 @@ from ansible_collections.hackspace.infra.plugins.module_utils._openbao import (
     snapshot_model,
 )
 from ansible_collections.hackspace.infra.plugins.module_utils._openbao.seal_model import parse_nodes
+from ansible_collections.hackspace.infra.plugins.module_utils._openbao.share_options import sources
 from ansible_collections.hackspace.infra.plugins.module_utils._openbao.snapshot_archive import read_archive
 
 SPEC = SEAL_SPEC.merge(
@@ -343,22 +345,7 @@ SPEC = SEAL_SPEC.merge(
                 "mutually_exclusive": [["credential", "credential_file"]],
             },
             "node": {"type": "str"},
-            "holders": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {
-                    "name": {"type": "str", "required": True},
-                    "share": {"type": "str", "no_log": True},
-                    "file": {"type": "path"},
-                    "age_file": {"type": "path"},
-                    "age_identity_file": {"type": "path"},
-                    "pgp_file": {"type": "path"},
-                    "command": {"type": "list", "elements": "str"},
-                },
-                "mutually_exclusive": [["share", "file", "age_file", "pgp_file", "command"]],
-                "required_together": [["age_file", "age_identity_file"]],
-            },
+            "holders": sources(),
             "known_holders": {"type": "list", "elements": "str", "default": []},
             "snapshot": {"type": "path"},
             "snapshot_max_age": {"type": "int", "default": 3600},

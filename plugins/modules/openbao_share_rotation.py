@@ -88,7 +88,7 @@ options:
     type: list
     elements: dict
     default: []
-    suboptions:
+    suboptions: &share_sources
       name:
         description: The holder's name.
         type: str
@@ -119,30 +119,7 @@ options:
     type: list
     elements: dict
     default: []
-    suboptions:
-      name:
-        description: The holder's name.
-        type: str
-        required: true
-      share:
-        description: The share itself, hex or base64. For callers that have it in memory.
-        type: str
-      file:
-        description: File with the share, mode 0600, or encrypted with ansible-vault or sops.
-        type: path
-      age_file:
-        description: File with the share encrypted with age.
-        type: path
-      age_identity_file:
-        description: File with the age identity, mode 0600.
-        type: path
-      pgp_file:
-        description: File with the share as PGP message, decrypted by C(gpg) of the user who runs Ansible.
-        type: path
-      command:
-        description: Program and arguments that print the share. It must not have the share as an argument.
-        type: list
-        elements: str
+    suboptions: *share_sources
   on_progress:
     description:
       - What to do when an attempt is under way. V(resume) goes on with it if it is the one in the record, V(reset)

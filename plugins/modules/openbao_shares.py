@@ -17,6 +17,7 @@ description:
     dates them. C(adopt) makes the record for an OpenBao that others initialised, one holder at a time.
 extends_documentation_fragment:
   - hackspace.infra._attributes
+  - hackspace.infra._openbao_seal.tls
 attributes:
   check_mode:
     details: Reads no share and writes nothing.
@@ -93,18 +94,6 @@ options:
       tls_server_name:
         description: Name to expect in the server's certificate, if it is not the host of O(nodes[].url).
         type: str
-  ca_cert:
-    description: PEM file on the controller with the CA that signed the servers' certificates. The system's store
-      by default.
-    type: path
-  validate_certs:
-    description: Verify the servers' certificates.
-    type: bool
-    default: true
-  timeout:
-    description: Seconds to wait for a connection and for each answer.
-    type: float
-    default: 10.0
 seealso:
   - module: hackspace.infra.openbao_share_rotation
 author:

@@ -171,7 +171,8 @@ notes:
   - O(namespaces) is tested against the documented answers of OpenBao 2.6 only, unless the tests have such a server.
 extends_documentation_fragment:
   - hackspace.infra._attributes
-  - hackspace.infra._openbao_reach
+  - hackspace.infra._openbao_seal.reach
+  - hackspace.infra._openbao_seal.tls
 author: hackspace.infra contributors (@hackspace)
 """
 
@@ -329,7 +330,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.hackspace.infra.plugins.module_utils._clients.openbao_seal import (
     Reading,
     SealClient,
-    connections_of,
+    clients_of,
     each,
 )
 from ansible_collections.hackspace.infra.plugins.module_utils._clients.pods import REACH_SPEC, cluster_of
@@ -348,37 +349,18 @@ from ansible_collections.hackspace.infra.plugins.module_utils._openbao.seal_mode
     Overview,
     Problem,
     classify,
-    parse_nodes,
 )
-
-SOURCES: t.Final = ("share", "file", "age_file", "pgp_file", "command")
-
-HOLDERS: t.Final[dict[str, t.Any]] = {
-    "type": "list",
-    "elements": "dict",
-    "default": [],
-    "options": {
-        "name": {"type": "str", "required": True},
-        "share": {"type": "str", "no_log": True},
-        "file": {"type": "path"},
-        "age_file": {"type": "path"},
-        "age_identity_file": {"type": "path"},
-        "pgp_file": {"type": "path"},
-        "command": {"type": "list", "elements": "str"},
-    },
-    "mutually_exclusive": [list(SOURCES)],
-    "required_together": [["age_file", "age_identity_file"]],
-}
+from ansible_collections.hackspace.infra.plugins.module_utils._openbao.share_options import sources
 
 SPEC = REACH_SPEC.merge(
     ArgumentSpec(
         options={
-            "holders": HOLDERS,
+            "holders": sources(),
             "namespaces": {
                 "type": "list",
                 "elements": "dict",
                 "default": [],
-                "options": {"path": {"type": "str", "required": True}, "holders": HOLDERS},
+                "options": {"path": {"type": "str", "required": True}, "holders": sources()},
             },
             "namespace_token": {"type": "str", "no_log": True},
             "namespace_token_file": {"type": "path", "no_log": False},
@@ -739,19 +721,11 @@ def keys_of(
     return [name for name in names if name not in same], found, same
 
 
-def targets_of(params: t.Mapping[str, t.Any]) -> Targets[SealClient]:
-    """Return the servers that the options describe, checked; nothing is sent yet."""
-    if params.get("pods"):
-        return Targets(selector=pod_plan.parse_selector(params["pods"]), cluster=cluster_of(params))
-    nodes = parse_nodes(params["nodes"])
-    return Targets(nodes, {name: SealClient(one) for name, one in connections_of(params).items()})
-
-
 def main(module: AnsibleModule) -> dict[str, t.Any]:
     params = module.params
     pod_plan.check_watch(params["watch"])
     wanted = namespace_seal.parse_namespaces(params["namespaces"])
-    targets = targets_of(params)
+    targets = Targets.of(params, cluster_of, clients_of)
     holders, keys, same = keys_of(module, params["holders"], "holders")
     inner = {
         str(entry["path"]).strip("/"): keys_of(module, entry["holders"], f"namespaces[{index}].holders")

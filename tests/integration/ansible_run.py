@@ -20,6 +20,13 @@ ROOT = Path(__file__).resolve().parents[2]
 CALLBACKS = Path(__file__).resolve().parent / "callbacks"
 
 
+def private(path: Path, text: str) -> str:
+    """Write a file that only its owner can read; return its path."""
+    path.touch(mode=0o600)
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
 @dataclasses.dataclass(frozen=True)
 class Task:
     """What one task returned on one host. ``status`` is ok, changed, failed, ignored, unreachable or skipped."""

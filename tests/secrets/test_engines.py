@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from lab.api import Lab
-from tests.integration.ansible_run import Result, program, run_play
+from tests.integration.ansible_run import Result, private, program, run_play
 
 ROLE: list[dict[str, t.Any]] = [
     {"name": "Configure", "ansible.builtin.include_role": {"name": "hackspace.infra.openbao_config"}}
@@ -31,10 +31,7 @@ class Site:
     folder: Path
 
     def private(self, name: str, text: str) -> str:
-        path = self.folder / name
-        path.touch(mode=0o600)
-        path.write_text(text + "\n")
-        return str(path)
+        return private(self.folder / name, text + "\n")
 
     def user(self, name: str, *rights: str) -> str:
         password = secrets.token_urlsafe(20)

@@ -163,3 +163,8 @@ def connections_of(params: t.Mapping[str, t.Any]) -> dict[str, Connection]:
         ).checked(f"nodes[{index}].url")
         for index, node in enumerate(params["nodes"])
     }
+
+
+def clients_of(params: t.Mapping[str, t.Any]) -> dict[str, SealClient]:
+    """Return a client for each node that module parameters of :data:`SEAL_SPEC` describe, by name."""
+    return {name: SealClient(connection) for name, connection in connections_of(params).items()}

@@ -18,7 +18,7 @@ if t.TYPE_CHECKING:  # who asks servers by their addresses needs nothing of Kube
     from .kube import Kube
     from .port_forward import Forwarder
 
-#: Options of the modules that reach servers by their addresses or as pods; documented in ``openbao_reach``.
+#: Options of the modules that reach servers by their addresses or as pods; documented in ``_openbao_seal``.
 REACH_SPEC = ArgumentSpec(
     options={
         **SEAL_SPEC.options,

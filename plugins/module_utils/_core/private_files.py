@@ -67,7 +67,8 @@ def sync_folder(path: str) -> None:
         os.close(handle)
 
 
-def _part(path: str) -> str:
+def part_of(path: str) -> str:
+    """Return the name under which the file *path* is written until it is whole."""
     folder, name = os.path.split(path)
     return os.path.join(folder, f".{name}.part")
 
@@ -85,7 +86,7 @@ def reserve(path: str) -> None:
             rule="file-exists",
             fix="move it away if it belongs to a cluster that is gone, or give another folder.",
         )
-    part = _part(path)
+    part = part_of(path)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(part)
     handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
@@ -99,7 +100,7 @@ def reserve(path: str) -> None:
 def release(path: str) -> None:
     """Give back what :func:`reserve` took."""
     with contextlib.suppress(OSError):
-        os.unlink(_part(path))
+        os.unlink(part_of(path))
 
 
 def write_new(path: str, data: bytes) -> None:
@@ -109,7 +110,7 @@ def write_new(path: str, data: bytes) -> None:
 
     :raises OSError: it could not be written; ``FileExistsError`` when it is there.
     """
-    part = _part(path)
+    part = part_of(path)
     handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         done = 0
@@ -129,7 +130,7 @@ def replace(path: str, data: bytes) -> None:
 
     :raises OSError: it could not be written; what was there is left.
     """
-    part = _part(path)
+    part = part_of(path)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(part)
     handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)

@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 import typing as t
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from .._core.errors import HackspaceError
-from .pod_plan import Owner, Pod, Roster, Selector, owners_of, roster
-from .seal_model import Node, Problem
+from .pod_plan import Owner, Pod, Roster, Selector, owners_of, parse_selector, roster
+from .seal_model import Node, Problem, parse_nodes
 
 #: Failures that are the same for every pod, so that they are no state of one of them.
 _FATAL: t.Final = frozenset({"port-forward-forbidden", "login"})
@@ -75,6 +75,23 @@ class Targets(t.Generic[S]):
         self._selector = selector
         self._cluster = cluster
         self._lives: dict[str, tuple[str, int]] = {}
+
+    @classmethod
+    def of(
+        cls,
+        params: Mapping[str, t.Any],
+        cluster: Callable[[Mapping[str, t.Any]], Cluster[S]],
+        clients: Callable[[Mapping[str, t.Any]], Mapping[str, S]],
+    ) -> Targets[S]:
+        """Return the servers that the module options ``pods`` or ``nodes`` describe, checked; nothing is sent yet.
+
+        :param cluster: connects to the API server of ``pods``.
+        :param clients: connects to each of ``nodes``, by name.
+        """
+        if params.get("pods"):
+            return cls(selector=parse_selector(params["pods"]), cluster=cluster(params))
+        nodes = parse_nodes(params["nodes"])
+        return cls(nodes, clients(params))
 
     def refresh(self) -> set[str]:
         """Look for pods again; return the names of those behind which is another process. Nothing to do for nodes.

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import typing as t
 
+#: Where a share can come from; one of these.
+SOURCES: t.Final = ("share", "file", "age_file", "pgp_file", "command")
+
 _SOURCE: t.Final[dict[str, t.Any]] = {
     "name": {"type": "str", "required": True},
     "share": {"type": "str", "no_log": True},
@@ -25,20 +28,23 @@ def sources() -> dict[str, t.Any]:
         "elements": "dict",
         "default": [],
         "options": {name: dict(option) for name, option in _SOURCE.items()},
-        "mutually_exclusive": [("share", "file", "age_file", "pgp_file", "command")],
+        "mutually_exclusive": [SOURCES],
         "required_together": [("age_file", "age_identity_file")],
     }
 
 
-def recipients(**changes: t.Any) -> dict[str, t.Any]:
-    """Return the option for holders with the keys that their shares are encrypted to."""
+def recipient() -> dict[str, t.Any]:
+    """Return the option for one person with the key that something is encrypted to."""
     return {
-        "type": "list",
-        "elements": "dict",
+        "type": "dict",
         "options": {
             "name": {"type": "str", "required": True},
             "age_recipient": {"type": "str"},
             "pgp_public_key_file": {"type": "path"},
         },
-        **changes,
     }
+
+
+def recipients(**changes: t.Any) -> dict[str, t.Any]:
+    """Return the option for holders with the keys that their shares are encrypted to."""
+    return {**recipient(), "type": "list", "elements": "dict", **changes}

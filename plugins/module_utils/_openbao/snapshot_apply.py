@@ -156,11 +156,6 @@ def verify(path: str) -> tuple[Archive, model.Sidecar | None]:
 # -- saving --------------------------------------------------------------------------------------------------------
 
 
-def part_of(path: str) -> str:
-    folder, name = os.path.split(path)
-    return os.path.join(folder, f".{name}.part")
-
-
 def sweep(folder: str) -> list[str]:
     """Delete what runs that were killed have left of snapshots that never were; return the names."""
     gone: list[str] = []
@@ -176,7 +171,7 @@ def sweep(folder: str) -> list[str]:
                 os.unlink(path)
                 gone.append(name)
                 with contextlib.suppress(FileNotFoundError):
-                    os.unlink(part_of(os.path.join(folder, snapshot + model.SIDECAR)))
+                    os.unlink(private_files.part_of(os.path.join(folder, snapshot + model.SIDECAR)))
                 if not os.path.lexists(os.path.join(folder, snapshot)):
                     with contextlib.suppress(FileNotFoundError):
                         os.unlink(os.path.join(folder, snapshot + model.SIDECAR))
@@ -193,7 +188,7 @@ def free_time(folder: str, cluster: model.Cluster, at: datetime) -> datetime:
 
 
 def _names(path: str) -> tuple[str, str]:
-    return path, part_of(path)
+    return path, private_files.part_of(path)
 
 
 def save(
@@ -211,7 +206,7 @@ def save(
     """
     name = model.file_name(model.cluster_of(state), at)
     path = os.path.join(folder, name)
-    part = part_of(path)
+    part = private_files.part_of(path)
     key_term = server.key_term()
     with _new_file(part) as handle, server.download() as body:
         # the part file is ours alone by now, so that nobody else can come to this name

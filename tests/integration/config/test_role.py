@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.hackspace.infra.plugins.module_utils._openbao.admin_plan import DEFAULT_POLICY
 
-from tests.integration.ansible_run import Result, program, run_module, run_play, start_play
+from tests.integration.ansible_run import Result, private, program, run_module, run_play, start_play
 
 from .conftest import Provider, Server
 
@@ -46,10 +46,7 @@ class Site:
         }
 
     def private(self, name: str, text: str) -> str:
-        path = self.folder / name
-        path.touch(mode=0o600)
-        path.write_text(text + "\n")
-        return str(path)
+        return private(self.folder / name, text + "\n")
 
     def variables(self, provider: Provider, **more: t.Any) -> dict[str, t.Any]:
         tag = self.tag

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from lab.api import Lab
+from tests.integration.ansible_run import private
 from tests.integration.config.conftest import Server
 from tests.integration.eso.conftest import EsoSite
 
@@ -77,10 +78,7 @@ class Engines:
         return user, password
 
     def private(self, name: str, text: str) -> str:
-        path = self.folder / name
-        path.touch(mode=0o600)
-        path.write_text(text + "\n")
-        return str(path)
+        return private(self.folder / name, text + "\n")
 
     def connection(self, name: str = "main", **more: t.Any) -> tuple[dict[str, t.Any], str, str]:
         """Return a connection of a new database user, with its name and its first password."""

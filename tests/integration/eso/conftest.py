@@ -12,7 +12,6 @@ import itertools
 import json
 import time
 import typing as t
-from pathlib import Path
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
@@ -211,10 +210,3 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[EsoSite]:
 def tenant() -> str:
     """A namespace that no other test uses."""
     return f"4-aux-t{next(_COUNTER)}"
-
-
-def private(path: Path, text: str) -> str:
-    """Write a file of mode 0600 and return its path."""
-    path.touch(mode=0o600)
-    path.write_text(text)
-    return str(path)

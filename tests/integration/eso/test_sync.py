@@ -16,9 +16,9 @@ import pytest
 import yaml
 
 from lab.api import Lab
-from tests.integration.ansible_run import ROOT, program, run_play
+from tests.integration.ansible_run import ROOT, private, program, run_play
 
-from .conftest import CLUSTERS, EsoSite, private
+from .conftest import CLUSTERS, EsoSite
 
 PLAYBOOK = ROOT / "playbooks" / "unseal.yml"
 

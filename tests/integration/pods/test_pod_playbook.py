@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from lab.api import Lab
-from tests.integration.ansible_run import ROOT, Result, environment, program, run_play
+from tests.integration.ansible_run import ROOT, Result, environment, private, program, run_play
 from tests.integration.pods.helpers import NAMES, fresh
 from tests.integration.seal.helpers import HOLDERS, shares
-from tests.integration.seal.test_playbook import Watch, leaks, private, values
+from tests.integration.seal.test_playbook import Watch, leaks, values
 
 
 @pytest.fixture

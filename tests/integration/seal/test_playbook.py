@@ -24,7 +24,7 @@ import pytest
 
 from lab.api import Lab
 from lab.holders import stop_agent
-from tests.integration.ansible_run import ROOT, Run, environment, program, run_module, run_play, start_play
+from tests.integration.ansible_run import ROOT, Run, environment, private, program, run_module, run_play, start_play
 from tests.integration.seal.helpers import HOLDERS, holders, nodes, progress, seal, shares, unseal
 
 PLAYBOOK = ROOT / "playbooks" / "unseal.yml"
@@ -36,12 +36,6 @@ def lab(openbao_lab: Lab) -> Lab:
     """The lab of this file, sealed, with nothing counted."""
     seal(openbao_lab)
     return openbao_lab
-
-
-def private(path: Path, text: str) -> str:
-    path.touch(mode=0o600)
-    path.write_text(text, encoding="utf-8")
-    return str(path)
 
 
 def site(lab: Lab, **more: t.Any) -> dict[str, t.Any]:

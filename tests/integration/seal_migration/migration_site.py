@@ -16,20 +16,13 @@ from pathlib import Path
 from ansible_collections.hackspace.infra.plugins.modules import openbao_snapshot
 
 from lab.api import Lab
-from tests.integration.ansible_run import ROOT, Result, Run, run_play, start_play
+from tests.integration.ansible_run import ROOT, Result, Run, private, run_play, start_play
 from tests.integration.seal.helpers import call
 
 PLAYBOOK = ROOT / "playbooks" / "seal_migration.yml"
 HOLDERS = ("ada", "bo", "cleo", "dan", "eve")
 PLATFORM = "lab-migration"
 TENANT = "kv/data/tenants/alice"
-
-
-def private(path: Path, text: str) -> str:
-    """Write a file that only its owner can read; return its path."""
-    path.touch(mode=0o600)
-    path.write_text(text, encoding="utf-8")
-    return str(path)
 
 
 class MigrationSite:

@@ -16,8 +16,9 @@ from ansible_collections.hackspace.infra.plugins.modules import openbao_seal_inf
 
 from lab.api import Lab
 from lab.ports import is_free
+from tests.integration.ansible_run import private
 from tests.integration.seal.helpers import call
-from tests.integration.seal_migration.migration_site import PLATFORM, MigrationSite, private
+from tests.integration.seal_migration.migration_site import PLATFORM, MigrationSite
 
 
 @pytest.fixture(scope="module")

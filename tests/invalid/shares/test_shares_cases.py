@@ -20,15 +20,12 @@ from ansible_collections.hackspace.infra.plugins.module_utils._openbao import (
     versions,
 )
 
+from tests.unit.openbao_init.conftest import run_program
+
 CASES = yaml.safe_load(Path(__file__).with_name("cases.yml").read_text())
 SERVER = rotation_model.Server(
     versions.Version(1, 13, 2), rotation_model.Endpoints("sys/rekey", needs_login=False), threshold=2, required=2
 )
-
-
-def run_program(command: t.Sequence[str], data: bytes) -> tuple[int, bytes, bytes]:
-    done = subprocess.run(list(command), input=data, capture_output=True, check=False, timeout=60)
-    return done.returncode, done.stdout, done.stderr
 
 
 def fill(value: t.Any, words: dict[str, str]) -> t.Any:

@@ -14,6 +14,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from ansible_collections.hackspace.infra.plugins.module_utils._core import private_files
 from ansible_collections.hackspace.infra.plugins.module_utils._core.errors import HackspaceError
 from ansible_collections.hackspace.infra.plugins.module_utils._openbao import snapshot_apply as apply
 from ansible_collections.hackspace.infra.plugins.module_utils._openbao import snapshot_model as model
@@ -62,7 +63,7 @@ def save(folder: Path, server: Active) -> apply.Saved:
 
 def test_a_part_is_private_and_gone(folder: Path) -> None:
     seen: list[int] = []
-    part = Path(apply.part_of(str(folder / NAME)))
+    part = Path(private_files.part_of(str(folder / NAME)))
     save(folder, Active(then=lambda: seen.append(part.stat().st_mode & 0o777)))
     assert seen == [0o600]
     assert sorted(p.name for p in folder.iterdir()) == [NAME, f"{NAME}.json"]
