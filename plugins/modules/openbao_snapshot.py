@@ -446,8 +446,8 @@ def _saved(
     state = servers.active()
     cluster = snapshot_model.cluster_of(state)
     shares, warning = snapshot_model.shares_of(state, record)
-    now = snapshot_apply.free_time(settings.folder, cluster, _now())
     found = snapshot_apply.look(settings.folder)
+    now = snapshot_apply.free_time(settings.folder, cluster, snapshot_plan.clock(found, cluster, _now()))
     present, found = _present(settings, cluster, found, shares, now)
     wanted, found = _plan_save(settings, cluster, found, now=now, present=present)
     if warning:

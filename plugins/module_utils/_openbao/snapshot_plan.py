@@ -17,6 +17,9 @@ from .snapshot_model import ASKED, SIDECAR, Cluster, Keep, Settings, Shares, Sid
 
 PUBLIC: t.Final = frozenset({"file", "saved_at", "size", "sha256", "shares", "cluster", "raft", "why", "from", "to"})
 
+AHEAD: t.Final = 60
+"""Seconds that the newest snapshot may be ahead of the clock; more than anybody saves within one second."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Found:
@@ -182,6 +185,18 @@ def plan_save(
     plan.foreign.extend(sorted(f.name for f in found if f.name not in times and f.name not in leftovers))
     plan.warnings.extend(f"{f.name}: {f.problem}." for f in found if f.problem.startswith("damaged"))
     return SavePlan(plan, present, tuple(doomed), keep, tuple(leftovers), len(times))
+
+
+def clock(found: t.Sequence[Found], cluster: Cluster, now: datetime) -> datetime:
+    """Return *now*, or the time of the newest snapshot where that is a little later.
+
+    A snapshot whose name was taken is dated to the next second that is free, so that several in one second come to be
+    dated ahead of the clock. :data:`AHEAD` seconds are taken for that, more for a clock that is wrong.
+    """
+    for one in ours(found, cluster)[:1]:
+        if one.sidecar and 0 < (one.sidecar.saved_at - now).total_seconds() <= AHEAD:
+            return one.sidecar.saved_at
+    return now
 
 
 def age(saved: datetime, now: datetime) -> str:

@@ -125,6 +125,18 @@ def test_a_fresh_one_is_enough() -> None:
     assert wanted.plan.unchanged == 1
 
 
+def test_several_of_one_second_are_dated_ahead() -> None:
+    second = 1 / 86400
+    ahead = [snapshot(-3 * second), snapshot(-2 * second)]
+    now = plan.clock(ahead, CLUSTER, AT)
+    assert now == ahead[0].sidecar.saved_at  # type: ignore[union-attr]
+    assert len(plan.fresh(ahead, CLUSTER, SIDECAR.shares, now=now, max_age=3600)) == 2
+    assert plan.clock([snapshot(2 * second)], CLUSTER, AT) == AT
+    assert plan.clock([], CLUSTER, AT) == AT
+    # a clock that was wrong is not followed
+    assert plan.clock([snapshot(-61 * second)], CLUSTER, AT) == AT
+
+
 def test_only_ours_are_deleted() -> None:
     found = [
         snapshot(3),
