@@ -25,12 +25,14 @@ OUTPUT = ROOT / "tests" / "output"
 COLLECTION = ".collections/ansible_collections/hackspace/infra"
 #: What a test runner prints last; CI reads these lines, so they are shown as they are.
 CLOSING = re.compile(r"\b\d+ (passed|failed|errors?)\b.* in [\d.]+ ?m?s|^(\w+: )?\d+ passed, \d+ failed$|no tests ran")
-#: What pytest's summary says of a test that failed.
-FAILURE = re.compile(r"^(?:FAILED|ERROR) (\S+)")
+#: What pytest's summary says of a test that failed, and tools.scenarios of a scenario.
+FAILURE = re.compile(r"^(?:(?:FAILED|ERROR) (\S+)|===== (\S+): FAILED)")
 #: What tests/conftest.py prints for each test that needs what this machine does not have.
 LEFT_OUT = "not run: "
 #: So many failures may come from a machine that was busy for a moment; more are no accident.
-SECOND_CHANCES = 4
+SECOND_CHANCES = 6
+#: Gates that run at the same time: those with servers mostly wait.
+LANES = 2
 TICK = 120.0 if os.environ.get("CI") else 30.0
 
 
@@ -41,11 +43,12 @@ class Gate:
     :ivar name: what people type after ``--only``.
     :ivar proves: one clause, shown in the list.
     :ivar commands: argument lists, run one after the other until one fails.
-    :ivar group: ``static`` gates share the cores, ``server`` gates wait for the lab's programs and run alone, ``long``
-        ones run only when asked for.
+    :ivar group: ``static`` gates come first, ``server`` gates wait for the lab's programs, ``long`` ones run only when
+        asked for. Two run at a time.
     :ivar needs: paths without which the gate fails, as it would have nothing to run.
-    :ivar again: what runs only the failed tests again. Tests against real servers wait for elections, leases and
-        controllers; up to ``SECOND_CHANCES`` that failed get one more try, and are named in the summary.
+    :ivar again: returns the command that runs only the failed tests again, of which it gets the names. Tests against
+        real servers wait for elections, leases and controllers; up to ``SECOND_CHANCES`` that failed in all gates
+        together get one more try, when nothing else runs, and are named in the summary.
     """
 
     name: str
@@ -54,7 +57,7 @@ class Gate:
     group: t.Literal["static", "server", "long"] = "static"
     needs: tuple[str, ...] = ()
     environment: Environment | None = None
-    again: tuple[str, ...] = ()
+    again: t.Callable[[t.Sequence[str]], tuple[str, ...]] | None = None
 
 
 @dataclasses.dataclass
@@ -65,6 +68,7 @@ class Outcome:
     passed: bool
     seconds: float
     closing: list[str]
+    failed: list[str] = dataclasses.field(default_factory=list)
     unsteady: list[str] = dataclasses.field(default_factory=list)
     left_out: list[str] = dataclasses.field(default_factory=list)
 
@@ -77,9 +81,13 @@ def gates(environments: t.Sequence[Environment] = ()) -> list[Gate]:
     def program(name: str) -> str:
         return str(Path(python).parent / name)
 
-    def on_servers(name: str, proves: str, *paths: str, group: t.Literal["server", "long"] = "server") -> Gate:
-        again = (*pytest, "--last-failed", "--last-failed-no-failures", "none", *paths)
-        return Gate(name, proves, ((*pytest, *paths),), group, needs=paths, again=again)
+    def on_servers(name: str, proves: str, path: str, group: t.Literal["server", "long"] = "server") -> Gate:
+        # Each remembers its own failures.
+        run = (*pytest, "-o", f"cache_dir=.cache/pytest-{name.replace('/', '-')}", path)
+        again = (*run, "--last-failed", "--last-failed-no-failures", "none")
+        return Gate(name, proves, (run,), group, needs=(path,), again=lambda _failed: again)
+
+    scenarios = (python, "-m", "tools.scenarios")
 
     found = [
         Gate("reuse", "every file has a licence and an owner", ((program("reuse"), "lint", "--lines"),)),
@@ -134,18 +142,32 @@ def gates(environments: t.Sequence[Environment] = ()) -> list[Gate]:
             )
         )
     found += [
-        on_servers(
-            "integration",
-            "modules, roles and playbooks on real servers, faults included",
-            "tests/lab",
-            "tests/integration",
+        Gate(
+            "molecule",
+            "each role: twice, in check mode, verified",
+            (scenarios,),
+            "server",
+            again=lambda failed: (*scenarios, *failed),
         ),
-        Gate("molecule", "each role: twice, in check mode, verified", ((python, "-m", "tools.scenarios"),), "server"),
+        *(
+            on_servers(
+                f"integration/{folder}", "modules, roles, playbooks on real servers", f"tests/integration/{folder}"
+            )
+            for folder in integration_folders()
+        ),
+        on_servers("lab", "the lab itself", "tests/lab"),
         on_servers("secrets", "no secret in anything printed or written", "tests/secrets"),
         on_servers("requests", "requests that servers saw, against budgets", "tests/requests"),
         on_servers("long", "kill matrices and large lists", "tests/long", group="long"),
     ]
     return found
+
+
+def integration_folders(root: Path = ROOT) -> list[str]:
+    """Return the folders of tests/integration that hold tests, each of which is a gate."""
+    places = (root / "tests" / "integration").iterdir()
+    # From the end of the alphabet, as the longest happen to be there: a long one that starts last runs alone.
+    return sorted((place.name for place in places if place.is_dir() and any(place.rglob("test_*.py"))), reverse=True)
 
 
 def clean_environment() -> dict[str, str]:
@@ -236,24 +258,47 @@ class Runner:
             outcome = Outcome(gate, False, 0.0, [f"nothing to run: no tests in {', '.join(missing)}"])
             self._show(outcome, [])
             return outcome
-        log = OUTPUT / f"{gate.name}.log"
+        log = self._log(gate)
         code = 0
         with log.open("wb") as stream:
             for command in gate.commands:
                 code = self._command(gate, command, stream, begin)
                 if code or self.stopped.is_set():
                     break
-            unsteady = _failures(log) if code == 1 and gate.again and not self.stopped.is_set() else []
-            if 0 < len(unsteady) <= SECOND_CHANCES:
-                self.say(f"  {gate.name}: once more, alone: {', '.join(unsteady)}")
-                code = self._command(gate, gate.again, stream, begin)
-        lines = [line.rstrip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-        closing = [line for line in lines if CLOSING.search(line)][-1:] or lines[-1:]
-        passed = code == 0 and not self.stopped.is_set()
-        left_out = list(dict.fromkeys(line for line in lines if line.startswith(LEFT_OUT)))
-        outcome = Outcome(gate, passed, time.monotonic() - begin, closing, unsteady if passed else [], left_out)
-        self._show(outcome, lines)
+        outcome = self._outcome(gate, code, time.monotonic() - begin)
+        self._show(outcome, _lines(log))
         return outcome
+
+    def once_more(self, outcome: Outcome) -> Outcome:
+        """Run again, alone, what failed in a gate."""
+        gate, log = outcome.gate, self._log(outcome.gate)
+        if gate.again is None:
+            return outcome
+        self.say(f"  {gate.name}: once more, alone: {', '.join(outcome.failed)}")
+        begin = time.monotonic()
+        with log.open("ab") as stream:
+            code = self._command(gate, gate.again(outcome.failed), stream, begin)
+        second = self._outcome(gate, code, outcome.seconds + time.monotonic() - begin)
+        self._show(second, _lines(log))
+        second.left_out = outcome.left_out
+        second.unsteady = outcome.failed if second.passed else []
+        return second
+
+    def _log(self, gate: Gate) -> Path:
+        return OUTPUT / f"{gate.name.replace('/', '-')}.log"
+
+    def _outcome(self, gate: Gate, code: int, seconds: float) -> Outcome:
+        lines = _lines(self._log(gate))
+        closing = [line for line in lines if CLOSING.search(line)][-1:] or lines[-1:]
+        return Outcome(
+            gate,
+            passed=code == 0 and not self.stopped.is_set(),
+            seconds=seconds,
+            closing=closing,
+            # 1: tests failed. Anything else broke off, and what the log names is not all of it.
+            failed=_failures(lines) if code == 1 else [],
+            left_out=list(dict.fromkeys(line for line in lines if line.startswith(LEFT_OUT))),
+        )
 
     def _command(self, gate: Gate, command: tuple[str, ...], stream: t.IO[bytes], begin: float) -> int:
         environment = clean_environment()
@@ -300,7 +345,7 @@ class Runner:
             for line in outcome.closing:
                 if CLOSING.search(line):
                     self.say(line)
-            self.say(f"    the whole output: tests/output/{gate.name}.log")
+            self.say(f"    the whole output: tests/output/{self._log(gate).name}")
 
     def stop(self) -> None:
         """End what this runner started."""
@@ -310,9 +355,13 @@ class Runner:
             self.builds.wait(30)
 
 
-def _failures(log: Path) -> list[str]:
-    """Return the tests that the summary at the end of a log names."""
-    return sorted({found[1] for line in log.read_text(errors="replace").splitlines() if (found := FAILURE.match(line))})
+def _lines(log: Path) -> list[str]:
+    return [line.rstrip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+
+
+def _failures(lines: t.Iterable[str]) -> list[str]:
+    """Return the tests or scenarios that the summary at the end of a log names."""
+    return sorted({found[1] or found[2] for line in lines if (found := FAILURE.match(line))})
 
 
 def choose(all_gates: t.Sequence[Gate], only: t.Sequence[str], group: str | None, *, long: bool) -> list[Gate]:
@@ -320,11 +369,16 @@ def choose(all_gates: t.Sequence[Gate], only: t.Sequence[str], group: str | None
 
     :raises SystemExit: for a name that is no gate.
     """
-    unknown = sorted(set(only) - {gate.name for gate in all_gates})
+
+    def named(gate: Gate) -> bool:
+        return gate.name in only or gate.name.split("/")[0] in only
+
+    names = {gate.name for gate in all_gates}
+    unknown = sorted(set(only) - names - {name.split("/")[0] for name in names})
     if unknown:
         raise SystemExit(f"no such gate: {', '.join(unknown)}; there are {', '.join(g.name for g in all_gates)}")
     if only:
-        return [gate for gate in all_gates if gate.name in only]
+        return [gate for gate in all_gates if named(gate)]
     return [
         gate
         for gate in all_gates
@@ -338,22 +392,36 @@ def _run_all(runner: Runner, chosen: t.Sequence[Gate]) -> list[Outcome]:
     # reuse asks git once which files are ignored; files that others make meanwhile would count as unlicensed.
     outcomes = [runner.run(gate) for gate in static if gate.name == "reuse"]
     static = [gate for gate in static if gate.name != "reuse"]
-    with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
+    outcomes += _in_lanes(runner, static)
+    if not rest:
+        return outcomes
+    if not runner.wait_for_builds():
+        return outcomes + [
+            Outcome(gate, False, 0.0, ["not run: the lab's programs could not be built"]) for gate in rest
+        ]
+    return outcomes + second_chances(runner, _in_lanes(runner, rest))
+
+
+def _in_lanes(runner: Runner, chosen: t.Sequence[Gate]) -> list[Outcome]:
+    def run(gate: Gate) -> Outcome:
+        return Outcome(gate, False, 0.0, ["not run"]) if runner.stopped.is_set() else runner.run(gate)
+
+    with concurrent.futures.ThreadPoolExecutor(max_workers=LANES) as pool:
         try:
-            outcomes += list(pool.map(runner.run, static))
+            return list(pool.map(run, chosen))
         except BaseException:
             runner.stop()
             raise
-    if rest:
-        ready = runner.wait_for_builds()
-        for gate in rest:
-            if runner.stopped.is_set():
-                break
-            if ready:
-                outcomes.append(runner.run(gate))
-            else:
-                outcomes.append(Outcome(gate, False, 0.0, ["not run: the lab's programs could not be built"]))
-    return outcomes
+
+
+def second_chances(runner: Runner, outcomes: t.Sequence[Outcome]) -> list[Outcome]:
+    """Run what failed once more, one gate after the other, unless too much did."""
+    failed = [outcome for outcome in outcomes if not outcome.passed]
+    count = sum(len(outcome.failed) for outcome in failed)
+    told = all(outcome.failed and outcome.gate.again for outcome in failed)
+    if not failed or not told or count > SECOND_CHANCES or runner.stopped.is_set():
+        return list(outcomes)
+    return [outcome if outcome.passed else runner.once_more(outcome) for outcome in outcomes]
 
 
 def _options(arguments: t.Sequence[str] | None) -> argparse.Namespace:

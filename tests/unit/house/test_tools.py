@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 import typing as t
@@ -63,13 +64,18 @@ raise SystemExit(1)
 
 
 def _second(code: str, failures: str = ONE_OF_THREE) -> gates.Gate:
-    return _gate("servers", failures, group="server", again=(sys.executable, "-c", code))
+    return _gate("servers", failures, group="server", again=lambda _failed: (sys.executable, "-c", code))
+
+
+def _twice(runner: gates.Runner, gate: gates.Gate) -> gates.Outcome:
+    [outcome] = gates.second_chances(runner, [runner.run(gate)])
+    return outcome
 
 
 def test_test_that_passes_alone_is_named_in_the_summary(
     runner: gates.Runner, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    outcome = runner.run(_second("print('1 passed in 0.10s')"))
+    outcome = _twice(runner, _second("print('1 passed in 0.10s')"))
     assert outcome.passed
     assert outcome.unsteady == ["tests/a.py::test_b"]
     assert gates._summary(runner, [outcome], [], 1.0) == 0
@@ -77,7 +83,7 @@ def test_test_that_passes_alone_is_named_in_the_summary(
 
 
 def test_test_that_fails_twice_fails_the_gate(runner: gates.Runner, capsys: pytest.CaptureFixture[str]) -> None:
-    outcome = runner.run(_second("print('1 failed in 0.10s'); raise SystemExit(1)"))
+    outcome = _twice(runner, _second("print('1 failed in 0.10s'); raise SystemExit(1)"))
     assert not outcome.passed
     assert not outcome.unsteady
     assert "FAILED tests/a.py::test_b - assert 1" in capsys.readouterr().out
@@ -86,15 +92,35 @@ def test_test_that_fails_twice_fails_the_gate(runner: gates.Runner, capsys: pyte
 def test_many_failures_get_no_second_chance(runner: gates.Runner, tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     many = f"[print(f'FAILED tests/a.py::t{{i}}') for i in range({gates.SECOND_CHANCES + 1})]; raise SystemExit(1)"
-    assert not runner.run(_second(f"open({str(mark)!r}, 'w')", many)).passed
+    assert not _twice(runner, _second(f"open({str(mark)!r}, 'w')", many)).passed
     assert not mark.exists()
 
 
 def test_run_that_broke_off_gets_no_second_chance(runner: gates.Runner, tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     broken = ONE_OF_THREE.replace("SystemExit(1)", "SystemExit(2)")
-    assert not runner.run(_second(f"open({str(mark)!r}, 'w')", broken)).passed
+    assert not _twice(runner, _second(f"open({str(mark)!r}, 'w')", broken)).passed
     assert not mark.exists()
+
+
+def test_failures_of_all_gates_count_together(runner: gates.Runner) -> None:
+    well = _second("print('1 passed in 0.10s')")
+    enough = [runner.run(dataclasses.replace(well, name=f"servers/{i}")) for i in range(gates.SECOND_CHANCES + 1)]
+    assert all(outcome.passed for outcome in gates.second_chances(runner, enough[:-1]))
+    assert not any(outcome.passed for outcome in gates.second_chances(runner, enough))
+    # where one cannot be mended, nothing is run again
+    hopeless = runner.run(_gate("hopeless", "raise SystemExit(3)", group="server"))
+    assert not any(outcome.passed for outcome in gates.second_chances(runner, [enough[0], hopeless]))
+
+
+def test_scenarios_that_failed_are_run_again_by_name(runner: gates.Runner) -> None:
+    told = "print('===== thing_default: FAILED (2 s)'); print('scenarios: 1 passed, 1 failed'); raise SystemExit(1)"
+    again = "import sys; print(sys.argv[1:]); print('scenarios: 1 passed, 0 failed')"
+    gate = _gate("molecule", told, group="server", again=lambda failed: (sys.executable, "-c", again, *failed))
+    outcome = _twice(runner, gate)
+    assert outcome.passed
+    assert outcome.unsteady == ["thing_default"]
+    assert "['thing_default']" in (gates.OUTPUT / "molecule.log").read_text()
 
 
 def test_summary_fails_with_one_failure_and_with_nothing(runner: gates.Runner) -> None:
@@ -115,10 +141,13 @@ def test_failed_builds_fail_the_gates_that_need_them(runner: gates.Runner, tmp_p
 
 def test_gates_of_the_contract_are_there() -> None:
     names = [gate.name for gate in gates.choose(gates.gates(), [], None, long=False)]
-    wanted = (
-        "reuse ruff mypy yamllint ansible-lint changelog unit docs sanity package integration molecule secrets requests"
-    )
-    assert names == wanted.split()
+    static = "reuse ruff mypy yamllint ansible-lint changelog unit docs sanity package"
+    folders = [f"integration/{name}" for name in gates.integration_folders()]
+    assert names == [*static.split(), "molecule", *folders, "lab", "secrets", "requests"]
+    assert {"integration/kube", "integration/seal"} <= set(folders)
+    assert [gate.name for gate in gates.choose(gates.gates(), ["integration"], None, long=False)] == folders
+    loose = [path.name for path in (gates.ROOT / "tests" / "integration").glob("test_*.py")]
+    assert loose == [], "each gate runs a folder"
     assert [gate.name for gate in gates.choose(gates.gates(), [], None, long=True)] == [*names, "long"]
 
 
