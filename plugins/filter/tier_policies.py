@@ -32,8 +32,8 @@ positional: _input
 options:
   _input:
     description:
-      - The table of namespace tiers, as in C(platform_tiers). V(base: default) and V(base: service_levels) are the
-        tables that come with the collection; what else is given goes over them.
+      - The table of namespace tiers, as in C(platform_tiers). With C(base), V(default) or V(service_levels), it starts
+        from a table that comes with the collection, and what else is given goes over that.
     type: dict
     required: true
   limits:
