@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lab import build, eso, holders, inventory, kube, openbao, pods, postgres, transit
+from lab import build, eso, holders, inventory, kube, kyverno, openbao, pods, postgres, transit
 from lab.errors import LabError
 from lab.files import locked, private_dir, read_json, write_json
 from lab.holders import Holder
@@ -47,7 +47,7 @@ ROOT = Path(__file__).parent.parent
 CLUSTERS = {"core-infra": "upstream", "member-prod": "downstream"}
 COMPONENTS = (openbao.COMPONENT, *CLUSTERS)
 # Started only when asked for by name.
-OPTIONAL = (eso.COMPONENT, pods.COMPONENT, postgres.COMPONENT, transit.COMPONENT)
+OPTIONAL = (eso.COMPONENT, kyverno.COMPONENT, pods.COMPONENT, postgres.COMPONENT, transit.COMPONENT)
 DEFAULT = "default"
 _PROXY = "proxy"
 
@@ -88,6 +88,7 @@ class Lab:
             for index, (cluster, role) in enumerate(CLUSTERS.items())
         }
         self._eso = {name: eso.ExternalSecrets(cluster) for name, cluster in self._clusters.items()}
+        self._kyverno = {name: kyverno.Kyverno(cluster) for name, cluster in self._clusters.items()}
         self._pods = pods.OpenBaoPods(self._clusters[pods.CLUSTER], self._openbao)
         self._holders: list[Holder] = []
         self._known_ports: dict[str, int] = {}
@@ -119,6 +120,7 @@ class Lab:
         for cluster in self._clusters.values():
             names += cluster.port_names
         names += [part.port_name for part in self._eso.values()]
+        names += [port for part in self._kyverno.values() for port in part.port_names]
         names += [f"{_PROXY}-{node}.{kind}" for node in openbao.NODES for kind in ("listen", "control")]
         self._known_ports = self._ports.ensure(names)
         self._openbao.prepare(self._known_ports)
@@ -128,6 +130,8 @@ class Lab:
             cluster.prepare(self._known_ports)
         for part in self._eso.values():
             part.prepare(self._known_ports)
+        for engine in self._kyverno.values():
+            engine.prepare(self._known_ports)
         self._holders = holders.make(self.state / "holders")
         self._prepared = True
 
@@ -177,10 +181,16 @@ class Lab:
             rows += self.postgres.processes()
         return rows
 
-    def _optional(self) -> list[eso.ExternalSecrets]:
-        """Controllers of External Secrets: of the chosen clusters, if they are chosen."""
-        chosen = self.components
-        return [part for name, part in self._eso.items() if eso.COMPONENT in chosen and name in chosen]
+    def _optional(self, *components: str) -> list[eso.ExternalSecrets | kyverno.Kyverno]:
+        """Controllers next to the chosen clusters, if they are chosen; of the components named or of all."""
+        chosen = [name for name in self.components if not components or name in components]
+        clusters = [name for name in self._clusters if name in self.components]
+        made: list[eso.ExternalSecrets | kyverno.Kyverno] = []
+        if eso.COMPONENT in chosen:
+            made += [self._eso[name] for name in clusters]
+        if kyverno.COMPONENT in chosen:
+            made += [self._kyverno[name] for name in clusters]
+        return made
 
     def _proxies(self) -> list[Process]:
         rows = []
@@ -256,8 +266,9 @@ class Lab:
             running = {row.component for row in self._table() if self._supervisor.find(row.name)}
             proxy = proxy or _PROXY in running
             chosen = [name for name in known if name in wanted or name in running]
-            if eso.COMPONENT in chosen and not set(chosen) & set(self._clusters):
-                raise LabError(f"{eso.COMPONENT} wants a cluster: {', '.join(self._clusters)}")
+            for name in (eso.COMPONENT, kyverno.COMPONENT):
+                if name in chosen and not set(chosen) & set(self._clusters):
+                    raise LabError(f"{name} wants a cluster: {', '.join(self._clusters)}")
             if pods.COMPONENT in chosen and not {openbao.COMPONENT, pods.CLUSTER} <= set(chosen):
                 raise LabError(f"{pods.COMPONENT} wants {openbao.COMPONENT} and {pods.CLUSTER}")
             self._describe(chosen, proxied=proxy)
@@ -284,8 +295,8 @@ class Lab:
         for name in content:
             if name in self._clusters:
                 steps += self._clusters[name].steps()
-            if name == eso.COMPONENT:
-                steps += [step for part in self._optional() for step in part.steps()]
+            if name in (eso.COMPONENT, kyverno.COMPONENT):
+                steps += [step for part in self._optional(name) for step in part.steps()]
             if name == postgres.COMPONENT:
                 steps += self.postgres.steps()
         for row in rows:

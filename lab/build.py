@@ -29,6 +29,8 @@ _KUBERNETES_FLAGS = (
     f"-X {_STAMP}.gitVersion=v{_KUBERNETES} -X {_STAMP}.gitMajor=1 -X {_STAMP}.gitMinor=36"
     f" -X {_STAMP}.gitTreeState=clean"
 )
+_KYVERNO = "1.19.1"
+_KYVERNO_FLAGS = f"-X github.com/kyverno/kyverno/pkg/version.BuildVersion=v{_KYVERNO}"
 _TICK = 15.0
 
 
@@ -50,7 +52,9 @@ class Program:
     edited: str = ""
     """Go module that is built from a copy, over which the files in the folder 'edits' are laid."""
     kept: tuple[tuple[str, str], ...] = ()
-    """Folders of that module and the names under which they are kept next to the program."""
+    """Files and folders of the module and the names under which they are kept next to the program."""
+    source: str = ""
+    """Go module from which something is kept, if it is built as it is."""
 
     @property
     def linker_flags(self) -> str:
@@ -95,6 +99,32 @@ PROGRAMS = {
             edited="github.com/external-secrets/external-secrets",
             kept=(("config/crds/bases", "crds"),),
         ),
+        Program(
+            "kyverno-admission-controller",
+            _KYVERNO,
+            "kyverno",
+            "github.com/kyverno/kyverno/cmd/kyverno",
+            150,
+            _KYVERNO_FLAGS,
+            folder_variable="KYVERNO_BIN_DIR",
+            kept=(("config/install-latest-testing.yaml", "install.yaml"),),
+            source="github.com/kyverno/kyverno",
+        ),
+        *(
+            Program(
+                name,
+                _KYVERNO,
+                "kyverno",
+                f"github.com/kyverno/kyverno/cmd/{package}",
+                seconds,
+                _KYVERNO_FLAGS,
+                folder_variable="KYVERNO_BIN_DIR",
+            )
+            for name, package, seconds in (
+                ("kyverno-background-controller", "background-controller", 20),
+                ("kyverno", "cli/kubectl-kyverno", 180),
+            )
+        ),
     )
 }
 
@@ -136,6 +166,8 @@ def cached(program: Program) -> Path:
     parts = [(folder / "go.mod").read_bytes(), (folder / "go.sum").read_bytes(), program.linker_flags.encode()]
     if program.edited:
         parts += [file.read_bytes() for file in _edits(program)]
+    if program.source:
+        parts += [part.encode() for pair in program.kept for part in pair]
     digest = hashlib.sha256()
     for part in parts:
         digest.update(hashlib.sha256(part).digest())
@@ -170,14 +202,11 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "", "GOTOOLCHAIN": "local", "GOWORK": "off"}
 
 
-def _edited(go: Path, program: Program, folder: Path) -> list[str]:
-    """Copy the module's sources to a folder, lay our files over them, keep what is to be kept.
-
-    Returns the flags by which Go builds it in the module's place, whose hash in go.sum is checked first.
-    """
+def _fetched(go: Path, program: Program, name: str) -> Path:
+    """The sources of a module, whose hash in go.sum is checked first."""
     module = MODULES / program.module
     done = subprocess.run(
-        [str(go), "mod", "download", "-json", f"{program.edited}@v{program.version}"],
+        [str(go), "mod", "download", "-json", f"{name}@v{program.version}"],
         cwd=module,
         env=_environment(),
         stdin=subprocess.DEVNULL,
@@ -185,20 +214,37 @@ def _edited(go: Path, program: Program, folder: Path) -> list[str]:
         check=False,
     )
     if done.returncode:
-        raise LabError(f"downloading {program.edited} failed:\n{done.stdout.decode()}{done.stderr.decode()}")
+        raise LabError(f"downloading {name} failed:\n{done.stdout.decode()}{done.stderr.decode()}")
     fetched = json.loads(done.stdout)
-    if f"{program.edited} v{program.version} {fetched['Sum']}" not in (module / "go.sum").read_text().splitlines():
-        raise LabError(f"{program.edited} v{program.version} is not what {module / 'go.sum'} says")
-    original = Path(fetched["Dir"])
+    if f"{name} v{program.version} {fetched['Sum']}" not in (module / "go.sum").read_text().splitlines():
+        raise LabError(f"{name} v{program.version} is not what {module / 'go.sum'} says")
+    return Path(fetched["Dir"])
+
+
+def _keep(program: Program, original: Path, folder: Path) -> None:
+    """Keep what is wanted of a module's sources next to the program."""
+    for name, kept in program.kept:
+        if (original / name).is_file():
+            _copy(original / name, folder / kept)
+            continue
+        for file in (original / name).iterdir():
+            _copy(file, folder / kept / file.name)
+
+
+def _edited(go: Path, program: Program, folder: Path) -> list[str]:
+    """Copy the module's sources to a folder and lay our files over them.
+
+    Returns the flags by which Go builds it in the module's place.
+    """
+    module = MODULES / program.module
+    original = _fetched(go, program, program.edited)
     shutil.rmtree(folder, ignore_errors=True)
     for file in (original / "go.mod", *original.rglob("*.go")):
         if not file.name.endswith("_test.go"):
             _copy(file, folder / "module" / file.relative_to(original))
     for file in _edits(program):
         _copy(file, folder / "module" / file.relative_to(module / "edits"))
-    for name, kept in program.kept:
-        for file in (original / name).iterdir():
-            _copy(file, folder.parent / kept / file.name)
+    _keep(program, original, folder.parent)
     _copy(module / "go.sum", folder / "go.sum")
     replacement = f"\nreplace {program.edited} => {folder / 'module'}\n"
     (folder / "go.mod").write_text((module / "go.mod").read_text() + replacement)
@@ -255,6 +301,8 @@ class Builder:
             source = target.with_name(".source")
             try:
                 flags = _edited(go, program, source) if program.edited else []
+                if program.source:
+                    _keep(program, _fetched(go, program, program.source), target.parent)
                 self._go_build(
                     go,
                     program,
