@@ -20,6 +20,10 @@ Load = Callable[[str], t.Any]
 
 _LABEL_KEY: t.Final = re.compile(r"labels\.\"?(?P<key>[A-Za-z0-9./_-]+?)\"?\s*(?:\|\||\}\})")
 _EQUALS: t.Final = ("Equals", "Equal", "AnyIn", "In")
+#: The label that says a namespace's name.
+_OWN_NAME: t.Final = "kubernetes.io/metadata.name"
+#: What else a precondition may look at to choose namespaces.
+_OF_NAMESPACE: t.Final = ("labels", "request.namespace", "metadata.name")
 
 
 @dataclasses.dataclass
@@ -133,16 +137,50 @@ def _places(rule: Mapping[str, t.Any]) -> tuple[list[_Place], str]:
     found: list[_Place] = []
     for one in _resources(rule.get("match")):
         labels = _selected(one.get("selector")) + _selected(one.get("namespaceSelector"))
-        names = [str(name) for key in ("names", "namespaces", "name") for name in _as_list(one.get(key))]
+        names = _named(one, "In")
+        for key, operator in _demands(one):
+            if key != _OWN_NAME and operator in ("NotIn", "Exists"):
+                return [], f"its selector says {operator} of the label {key}; a table knows which value it has"
         if labels and names:
             return [], "label and name are both demanded; a table knows one or the other"
         found += [_Place(value, label=(key, value)) for key, value in labels]
         found += [_by_name(name) for name in names if name != "*"]
+    why = _not_understood(rule.get("preconditions"))
+    if why:
+        return [], why
     for key, value in _preconditions(rule.get("preconditions")):
         found.append(_Place(value, label=(key, value)))
+    others = sorted({key for key, value in _excluded_labels(rule) if value != "true"})
+    if found and others:
+        return [], f"it excludes by the label {', '.join(others)}, which is no opt-out"
     if any("*" in place.name or "?" in place.name for place in found):
         return [], "the names have wildcards elsewhere than at the end"
     return found, ""
+
+
+def _demands(resources: Mapping[str, t.Any]) -> Iterator[tuple[str, str]]:
+    """Yield key and operator of what selectors demand of labels."""
+    for which in ("selector", "namespaceSelector"):
+        selector = resources.get(which)
+        for one in (selector.get("matchExpressions") or ()) if isinstance(selector, Mapping) else ():
+            yield str(one.get("key", "")), str(one.get("operator", ""))
+
+
+def _named(resources: Mapping[str, t.Any], operator: str) -> list[str]:
+    """Return the names of namespaces: those that are given as such, and those of selectors with an operator."""
+    names = []
+    if operator == "In":
+        names = [str(name) for key in ("names", "namespaces", "name") for name in _as_list(resources.get(key))]
+    for which in ("selector", "namespaceSelector"):
+        selector = resources.get(which)
+        if not isinstance(selector, Mapping):
+            continue
+        for one in selector.get("matchExpressions") or ():
+            if one.get("key") == _OWN_NAME and one.get("operator") == operator:
+                names += [str(name) for name in one.get("values") or ()]
+        if operator == "In" and (selector.get("matchLabels") or {}).get(_OWN_NAME):
+            names.append(str(selector["matchLabels"][_OWN_NAME]))
+    return names
 
 
 def _by_name(name: str) -> _Place:
@@ -158,9 +196,9 @@ def _as_list(value: t.Any) -> list[t.Any]:
 def _selected(selector: t.Any) -> list[tuple[str, str]]:
     if not isinstance(selector, Mapping):
         return []
-    found = [(str(k), str(v)) for k, v in (selector.get("matchLabels") or {}).items()]
+    found = [(str(k), str(v)) for k, v in (selector.get("matchLabels") or {}).items() if k != _OWN_NAME]
     for one in selector.get("matchExpressions") or ():
-        if one.get("operator") == "In" and one.get("key") != "kubernetes.io/metadata.name":
+        if one.get("operator") == "In" and one.get("key") != _OWN_NAME:
             found += [(str(one["key"]), str(value)) for value in one.get("values") or ()]
     return found
 
@@ -176,22 +214,44 @@ def _preconditions(block: t.Any) -> Iterator[tuple[str, str]]:
                     yield match["key"], str(value)
 
 
-def _optouts(rule: Mapping[str, t.Any]) -> list[str]:
+def _not_understood(block: t.Any) -> str:
+    """Return which precondition chooses namespaces in a way that a table cannot say."""
+    if not isinstance(block, Mapping):
+        return ""
+    for one in (*(block.get("any") or ()), *(block.get("all") or ())):
+        key = str(one.get("key", ""))
+        equals = _LABEL_KEY.search(key) and one.get("operator") in _EQUALS
+        if not equals and not _opted(one) and any(part in key for part in _OF_NAMESPACE):
+            return f"its precondition {one.get('operator')} on {key} is not understood"
+    return ""
+
+
+def _excluded_labels(rule: Mapping[str, t.Any]) -> list[tuple[str, str]]:
     return [
-        key
+        pair
         for one in _resources(rule.get("exclude"))
-        for key, value in _selected(one.get("selector"))
-        if value == "true"
+        for which in ("selector", "namespaceSelector")
+        for pair in _selected(one.get(which))
     ]
 
 
+def _opted(condition: Mapping[str, t.Any]) -> str:
+    """Return the label of a precondition that is an opt-out."""
+    match = _LABEL_KEY.search(str(condition.get("key", "")))
+    unequal = condition.get("operator") in ("NotEquals", "NotEqual") and condition.get("value") == "true"
+    return match["key"] if match and unequal else ""
+
+
+def _optouts(rule: Mapping[str, t.Any]) -> list[str]:
+    found = [key for key, value in _excluded_labels(rule) if value == "true"]
+    block = rule.get("preconditions")
+    conditions = block.get("all") if isinstance(block, Mapping) else None
+    return [*found, *filter(None, map(_opted, conditions or ()))]
+
+
 def _excluded(rule: Mapping[str, t.Any]) -> set[str]:
-    return {
-        str(name)
-        for one in _resources(rule.get("exclude"))
-        for key in ("names", "namespaces", "name")
-        for name in _as_list(one.get(key))
-    }
+    found = {name for one in _resources(rule.get("exclude")) for name in _named(one, "In")}
+    return found | {name for one in _resources(rule.get("match")) for name in _named(one, "NotIn")}
 
 
 def _entries(reading: _Reading, rule: Mapping[str, t.Any], places: list[_Place]) -> list[dict[str, t.Any]]:

@@ -172,7 +172,7 @@ def _order(table: Table, backend: str) -> Policy:
         conditions=({"name": "ours", "expression": f"request.name == {cel.text(table.quota)}"},),
         validations=(
             {
-                "expression": "resource.List('v1', 'limitranges', request.namespace).items"
+                "expression": "dyn(resource.List('v1', 'limitranges', request.namespace).items)"
                 f".exists(l, l.metadata.name == {cel.text(table.limit_range)})",
                 "message": message,
             },

@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 import typing as t
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from . import cel
-from .model import Table, Tier
+from .model import Table
 from .parts import Object, labels, metadata, rule
 from .resolve import Resolution
 
@@ -46,41 +46,47 @@ def static(table: Table, namespaces: Iterable[Resolution]) -> list[Object]:
 
 
 def generated(table: Table) -> list[Object]:
-    """Return one Kyverno policy for each namespace tier and kind, so that one that breaks takes nothing along."""
+    """Return one Kyverno policy for each kind, so that one that breaks does not take the other along.
+
+    Not one for each namespace tier: Kyverno sends every change of every namespace to every such policy, and when a
+    namespace changes its namespace tier, the policy that no longer fits deletes what the one that fits now has made.
+    """
     made = []
-    for tier in table.compiled:
-        if tier.limits:
-            made.append(_generating(table, tier, "LimitRange", tier.limits.spec()))
-        if tier.quota:
-            made.append(_generating(table, tier, "ResourceQuota", tier.quota.spec()))
+    for kind in ("LimitRange", "ResourceQuota"):
+        specs: dict[str, Object] = {}
+        for tier in table.compiled:
+            wants = tier.limits if kind == "LimitRange" else tier.quota
+            if wants:
+                specs[tier.name] = wants.spec()
+        if specs:
+            made.append(_generating(table, kind, specs))
     return made
 
 
-def _generating(table: Table, tier: Tier, kind: str, spec: Object) -> Object:
+def _generating(table: Table, kind: str, specs: Mapping[str, Object]) -> Object:
     short, name, optout = {
         "LimitRange": ("limits", table.limit_range, table.optout_limits),
         "ResourceQuota": ("quota", table.quota, table.optout_quota),
     }[kind]
+    tier = "string(variables.tier)"
+    # Kyverno says by itself that it manages the object.
+    marks = {**labels(table, manager=""), f"{table.label_domain}/namespace-tier": cel.Expression(tier)}
     downstream = {
         "apiVersion": "v1",
         "kind": kind,
-        "metadata": {
-            "name": name,
-            "namespace": cel.Expression("string(variables.ns)"),
-            # Kyverno says by itself that it manages the object.
-            "labels": labels(table, tier.name, manager=""),
-        },
-        "spec": spec,
+        "metadata": {"name": name, "namespace": cel.Expression("string(variables.ns)"), "labels": marks},
+        "spec": cel.Expression(f"{cel.literal(specs)}[{tier}]"),
     }
+    found = cel.tier_of(table, cel.OF_NAMESPACE)
     conditions = [
         *cel.not_excluded(table, cel.OF_NAMESPACE[0]),
-        {"name": "tier", "expression": f"({cel.tier_of(table, cel.OF_NAMESPACE)}) == {cel.text(tier.name)}"},
+        {"name": "tier", "expression": f"({found}) in {cel.texts(specs)}"},
         {"name": "no-opt-out", "expression": cel.not_opted_out(cel.OF_NAMESPACE[1], optout)},
     ]
     return {
         "apiVersion": "policies.kyverno.io/v1",
         "kind": "GeneratingPolicy",
-        "metadata": metadata(table, f"{table.prefix}{tier.name}-{short}", tier=tier.name),
+        "metadata": metadata(table, f"{table.prefix}{short}"),
         "spec": {
             "evaluation": {
                 "admission": {"enabled": True},
@@ -94,7 +100,10 @@ def _generating(table: Table, tier: Tier, kind: str, spec: Object) -> Object:
                 "resourceRules": [rule("namespaces", "CREATE", "UPDATE")],
             },
             "matchConditions": conditions,
-            "variables": [{"name": "ns", "expression": cel.OF_NAMESPACE[0]}],
+            "variables": [
+                {"name": "ns", "expression": cel.OF_NAMESPACE[0]},
+                {"name": "tier", "expression": found},
+            ],
             "generate": [{"expression": f"generator.Apply(variables.ns, [{cel.literal(downstream)}])"}],
         },
     }

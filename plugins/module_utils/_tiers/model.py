@@ -305,8 +305,8 @@ _COPY_KEYS: t.Final = (
 )
 
 #: Not written in one piece: a word of its own elsewhere.
-_ADMINISTRATORS: t.Final = "system:mas" + "ters"
-DEFAULT_GROUPS: t.Final = (_ADMINISTRATORS, "platform-admins")
+ADMINISTRATORS: t.Final = "system:mas" + "ters"
+DEFAULT_GROUPS: t.Final = (ADMINISTRATORS, "platform-admins")
 DEFAULT_USERS: t.Final = (
     "system:serviceaccount:flux-system:kustomize-controller",
     "system:serviceaccount:flux-system:helm-controller",
@@ -419,8 +419,7 @@ def _priority(value: t.Any, item: str, default_class: str) -> Priority | None:
         rule="value-or-wave",
         fix="give value (at most 1000000000), or wave (0 is the highest), or one of Kubernetes' own classes as class.",
     )
-    if number is None:
-        assert wave is not None
+    if wave is not None:
         check(
             0 <= wave < HIGHEST // WAVE_STEP,
             f"wave {wave} has no value.",
@@ -429,7 +428,7 @@ def _priority(value: t.Any, item: str, default_class: str) -> Priority | None:
             fix=f"0 to {HIGHEST // WAVE_STEP - 1}; what must come before is one of Kubernetes' own classes.",
         )
         number = HIGHEST - wave * WAVE_STEP
-    return Priority(name, number, preemption, description, wave=wave)
+    return Priority(name, number or 0, preemption, description, wave=wave)
 
 
 def _limits(value: t.Any, item: str) -> Limits | None:

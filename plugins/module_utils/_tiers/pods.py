@@ -97,7 +97,8 @@ _PRIORITY = (
 
 
 #: Plain maps: a list of typed objects (Object.spec.dnsConfig.options{...}) makes the API server 1.36 panic.
-_OPTION = "{'name': 'ndots', 'value': variables.ndots}"
+#: Kyverno does not know the types of variables, hence the conversion.
+_OPTION = "{'name': 'ndots', 'value': string(variables.ndots)}"
 _NDOTS = (
     "variables.ndots == '' ? [] : "
     "!has(object.spec.dnsConfig) ? "

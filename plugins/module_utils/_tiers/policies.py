@@ -111,7 +111,6 @@ def _class(table: Table, priority: t.Any) -> Object:
         "metadata": metadata(table, priority.name),
         "value": priority.value,
         "preemptionPolicy": priority.preemption,
-        "globalDefault": False,
     }
     if priority.description:
         made["description"] = priority.description

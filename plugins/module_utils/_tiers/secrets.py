@@ -33,8 +33,8 @@ def objects(table: Table) -> list[Object]:
 def warnings(table: Table) -> list[str]:
     """Return what should be known about the ways chosen."""
     return [
-        f"distribute[{one.name}]: cloning lets Kyverno's background controller write Kubernetes Secrets in all "
-        "namespaces; external_secrets does not need that."
+        f"distribute[{one.name}]: cloning lets Kyverno's background controller read and make Kubernetes "
+        "Secrets in all namespaces; external_secrets does not need that."
         for one in table.secrets
         if one.way == "kyverno"
     ]

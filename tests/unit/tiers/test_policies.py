@@ -42,7 +42,7 @@ def of_kind(result: Compiled, kind: str) -> dict[str, dict[str, t.Any]]:
 @pytest.mark.parametrize("base", ["default", "service_levels"])
 @pytest.mark.parametrize("backends", ALL, ids=str)
 def test_the_same_table_gives_the_same_objects(backends: Backends, base: str) -> None:
-    first, again = (json.dumps(compiled(backends, table(base)).as_dict()) for _ in range(2))
+    first, again = (json.dumps(compiled(backends, table(base)).as_dict()) for _again in range(2))
     assert first == again
 
 
@@ -78,7 +78,8 @@ def test_classes() -> None:
         "tier-4-aux": 200_000,
     }
     assert {name for name, one in classes.items() if one["preemptionPolicy"] == "Never"} == {"tier-4-aux"}
-    assert not any(one["globalDefault"] for one in classes.values())
+    # The server leaves a false one out, so that it would look changed in every run.
+    assert not any("globalDefault" in one for one in classes.values())
 
 
 def test_service_levels_follow_the_waves_and_make_no_built_in_class() -> None:
@@ -131,19 +132,19 @@ def test_opt_outs_take_away_exactly_their_own() -> None:
 
 def test_generated_limits() -> None:
     made = of_kind(compiled(), "GeneratingPolicy")
-    assert set(made) == {
-        *(f"tier-{n}-{k}" for n in ("0-core", "1-cluster", "2-gpu", "3-edge", "4-aux") for k in ("limits", "quota")),
-        "tier-untiered-limits",
-    }
-    spec = made["tier-4-aux-quota"]["spec"]
+    assert set(made) == {"tier-limits", "tier-quota"}, "one for each kind, for all namespace tiers"
+    spec = made["tier-quota"]["spec"]
     assert spec["matchConstraints"]["resourceRules"][0]["operations"] == ["CREATE", "UPDATE"]
     assert all(spec["evaluation"][key]["enabled"] for key in ("synchronize", "orphanDownstreamOnPolicyDelete"))
     conditions = {one["name"]: one["expression"] for one in spec["matchConditions"]}
     assert "custom-quota" in conditions["no-opt-out"]
-    assert conditions["tier"].endswith("== '4-aux'")
-    assert "custom-limitrange" in made["tier-untiered-limits"]["spec"]["matchConditions"][2]["expression"]
+    assert conditions["tier"].endswith("in ['0-core', '1-cluster', '2-gpu', '3-edge', '4-aux']")
+    limits_of = {one["name"]: one["expression"] for one in made["tier-limits"]["spec"]["matchConditions"]}
+    assert "custom-limitrange" in limits_of["no-opt-out"]
+    assert limits_of["tier"].endswith("'4-aux', 'untiered']")
     [generate] = spec["generate"]
     assert "'requests.memory': dyn('3Gi')" in generate["expression"]
+    assert "}[string(variables.tier)])" in generate["expression"]
     assert "'namespace': dyn(string(variables.ns))" in generate["expression"]
 
 
@@ -186,7 +187,7 @@ def test_nothing_matches_an_excluded_namespace() -> None:
             constraints = (one.get("spec") or {}).get("matchConstraints")
             if constraints is None or one["metadata"]["name"].startswith("tier-copy"):
                 continue
-            [excluded, *_] = constraints["namespaceSelector"]["matchExpressions"]
+            [excluded, *_more] = constraints["namespaceSelector"]["matchExpressions"]
             assert {"kyverno", "flux-system", "rook-ceph", "openbao"} <= set(excluded["values"])
             if one["metadata"]["name"] != "tier-quota-order":
                 assert "kube-" in one["spec"]["matchConditions"][0]["expression"]
@@ -224,7 +225,7 @@ def test_guards_fail_closed_only_inside_the_api_server() -> None:
     assert {one["spec"]["failurePolicy"] for one in of_kind(brave, "ValidatingPolicy").values()} == {"Fail"}
     said = {one["name"]: one["when_down"] for one in brave.failure_policies}
     assert "cannot be created" in said["tier-pod-defaults"]
-    assert "nothing until it is back" in said["tier-4-aux-quota"]
+    assert "nothing until it is back" in said["tier-quota"]
 
 
 def test_every_native_policy_is_bound() -> None:
@@ -265,7 +266,7 @@ def test_credentials() -> None:
     assert clone["matchConditions"][0]["expression"] == "object.metadata.name in ['4-aux-wiki']"
     assert clone["variables"][0]["expression"] == "resource.Get('v1', 'secrets', 'kyverno', 'copied')"
     assert of_kind(result, "ClusterRole")["kyverno:tiers:copy:copied"]["rules"][0]["resourceNames"] == ["copied"]
-    assert any("distribute[copied]" in one for one in result.warnings)
+    assert any("distribute[copied]" in one and "read and make" in one for one in result.warnings)
 
 
 def test_texts_are_quoted() -> None:
