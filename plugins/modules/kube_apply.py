@@ -208,7 +208,11 @@ would_delete:
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.hackspace.infra.plugins.module_utils._clients.kube import CONNECTION_SPEC, client_of
+from ansible_collections.hackspace.infra.plugins.module_utils._clients.kube import (
+    CONNECTION_SPEC,
+    client_of,
+    take_login,
+)
 from ansible_collections.hackspace.infra.plugins.module_utils._core.errors import InvalidInput
 from ansible_collections.hackspace.infra.plugins.module_utils._core.module import (
     OWNERSHIP,
@@ -253,13 +257,14 @@ SPEC = CONNECTION_SPEC.merge(OWNERSHIP).merge(
 _MASKED_LENGTH = 6
 
 
-def hide_objects(module: AnsibleModule, sources: t.Iterable[model.Source], rules: t.Sequence[redact.Rule]) -> None:
-    """Hide the secret values of *sources* in all that the module prints, and nothing else of them."""
-    secrets: set[str] = {
-        str(module.params[name])
-        for name, spec in CONNECTION_SPEC.options.items()
-        if spec.get("no_log") and isinstance(module.params.get(name), str) and name != "kubeconfig"
-    }
+def hide_objects(
+    module: AnsibleModule,
+    login_secrets: t.Collection[str],
+    sources: t.Iterable[model.Source],
+    rules: t.Sequence[redact.Rule],
+) -> None:
+    """Hide the secret values of the login and of *sources* in all that the module prints, and nothing else of them."""
+    secrets = set(login_secrets)
     for source in model.expand(sources):
         secrets |= redact.values(source.body, _paths(source.body, rules))
     module.no_log_values.clear()
@@ -295,14 +300,10 @@ def main(module: AnsibleModule) -> dict[str, t.Any]:
     # First of all, and before anything can fail: the arguments are part of every result.
     shown = redact.shown_objects(params["objects"], params["hidden_fields"])
     params["objects"] = shown
-    if isinstance(params.get("kubeconfig"), dict):
-        kubeconfig = params["kubeconfig"]
-        params["kubeconfig"] = "(hidden)"
-    else:
-        kubeconfig = params.get("kubeconfig")
+    login, login_secrets = take_login(params)
     rules = redact.parse_rules(params["hidden_fields"])
     sources = given + read_manifests(params["manifests"])
-    hide_objects(module, sources, rules)
+    hide_objects(module, login_secrets, sources, rules)
     request = engine.Request(
         sources=sources,
         inventory=model.Inventory(
@@ -320,7 +321,7 @@ def main(module: AnsibleModule) -> dict[str, t.Any]:
     )
     timeout = float(params["wait_timeout"])
     extra: dict[str, t.Any] = {}
-    with client_of({**params, "kubeconfig": kubeconfig}) as api:
+    with client_of(login) as api:
         planned = engine.make_plan(api, request)
         if not module.check_mode:
             engine.execute(api, planned, timeout=timeout)

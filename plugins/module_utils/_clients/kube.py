@@ -16,7 +16,7 @@ import threading
 import time
 import typing as t
 import urllib.parse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 
 from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
 
@@ -39,6 +39,9 @@ _AGGREGATED: t.Final = ",".join(
     f"application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList" for version in ("v2", "v2beta1")
 )
 _METADATA: t.Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+
+#: What stands in a result instead of a secret.
+HIDDEN: t.Final = "(hidden)"
 
 #: Options of every one-product Kubernetes module: those of kubernetes.core, plus two.
 CONNECTION_SPEC = ArgumentSpec(
@@ -323,6 +326,31 @@ def _refusal(method: str, path: str, status: int, answer: Mapping[str, t.Any], c
 
 
 # -- connections -----------------------------------------------------------------------------------------------------
+
+
+def take_login(params: MutableMapping[str, t.Any]) -> tuple[dict[str, t.Any], set[str]]:
+    """Return the connection options, and what is secret in them; nothing secret is left in *params*.
+
+    The arguments of a module are part of every result, where short values are not masked. The path of a kubeconfig is
+    not secret; a kubeconfig given as data is taken out, and what is secret in it is not looked for.
+    """
+    login = {name: params.get(name) for name in CONNECTION_SPEC.options}
+    secrets: set[str] = set()
+
+    def shown(spec: Mapping[str, t.Any], value: t.Any) -> t.Any:
+        if isinstance(value, Mapping) and spec.get("options"):
+            return {key: shown(spec["options"].get(key, {}), one) for key, one in value.items()}
+        if not spec.get("no_log") or not value:
+            return value
+        secrets.add(str(value))
+        return HIDDEN
+
+    for name, spec in CONNECTION_SPEC.options.items():
+        if name != "kubeconfig":
+            params[name] = shown(spec, params.get(name))
+        elif isinstance(params.get(name), Mapping):
+            params[name] = HIDDEN
+    return login, secrets
 
 
 def client_of(params: Mapping[str, t.Any], *, item: str = "kubeconfig") -> Kube:

@@ -197,6 +197,22 @@ def _api_service(_spec: _Part, _state: _Part, conditions: _Conditions) -> Status
     return READY if _is(one, "True") else _waiting(_text(one) if one else "not available yet")
 
 
+def _admission_policy(_spec: _Part, state: _Part, _conditions: _Conditions) -> Status:
+    return READY if _observed(state) else _waiting("its expressions are not checked yet")
+
+
+def _kyverno_policy(_spec: _Part, state: _Part, _conditions: _Conditions) -> Status:
+    found = state.get("conditionStatus") or {}
+    if found.get("ready") is True:
+        return READY
+    late = [
+        str(one.get("message") or one.get("type"))
+        for one in found.get("conditions") or ()
+        if one.get("status") != "True"
+    ]
+    return _waiting("; ".join(late) or str(found.get("message") or "") or "Kyverno has not taken it up yet")
+
+
 def _always(_spec: _Part, _state: _Part, _conditions: _Conditions) -> Status:
     return READY
 
@@ -215,4 +231,8 @@ _KINDS: t.Final[dict[tuple[str, str], Callable[[_Part, _Part, _Conditions], Stat
     ("autoscaling", "HorizontalPodAutoscaler"): _always,
     ("batch", "Job"): _job,
     ("policy", "PodDisruptionBudget"): _always,
+    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"): _admission_policy,
+    ("policies.kyverno.io", "GeneratingPolicy"): _kyverno_policy,
+    ("policies.kyverno.io", "MutatingPolicy"): _kyverno_policy,
+    ("policies.kyverno.io", "ValidatingPolicy"): _kyverno_policy,
 }

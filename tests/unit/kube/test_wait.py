@@ -126,3 +126,19 @@ def test_absent_and_leaving_objects_are_waited_for() -> None:
     assert status(None, "", "ConfigMap").state == "waiting"
     leaving = {"metadata": {"deletionTimestamp": "now", "finalizers": ["a/b"]}}
     assert status(leaving, "", "ConfigMap").why == "is being deleted, finalizers a/b"
+
+
+def test_policies_that_say_how_far_they_are() -> None:
+    admission, cel = "admissionregistration.k8s.io", "policies.kyverno.io"
+    new = {"metadata": {"generation": 2}}
+    assert status(new, admission, "ValidatingAdmissionPolicy").state == "waiting"
+    seen = {**new, "status": {"observedGeneration": 2}}
+    assert status(seen, admission, "ValidatingAdmissionPolicy").state == "ready"
+    assert (
+        status({**new, "status": {"observedGeneration": 1}}, admission, "ValidatingAdmissionPolicy").state == "waiting"
+    )
+    for kind in ("GeneratingPolicy", "MutatingPolicy", "ValidatingPolicy"):
+        assert status(new, cel, kind).why == "Kyverno has not taken it up yet"
+        late = {"status": {"conditionStatus": {"ready": False, "conditions": [{"status": "False", "message": "no"}]}}}
+        assert status({**new, **late}, cel, kind).why == "no"
+        assert status({**new, "status": {"conditionStatus": {"ready": True}}}, cel, kind).state == "ready"

@@ -37,6 +37,35 @@ def test_tier_findings() -> None:
         tier_findings(BASE, kyverno_version="latest")
 
 
+def test_what_the_api_server_fills_in_is_no_finding() -> None:
+    limits = {"defaultRequest": {"cpu": None}, "min": {"cpu": "50m"}}
+    assert tier_findings({"base": "default", "tiers": [{"name": "4-aux", "limit_range": limits}]}) == []
+    limits = {"max": {"memory": "4Gi"}, "min": {"memory": "64Mi"}, "maxLimitRequestRatio": {"memory": 8}}
+    assert tier_findings({"base": "default", "tiers": [{"name": "4-aux", "limit_range": limits}]}) == []
+
+
+def test_a_risk_that_was_accepted_is_no_finding_when_it_is_applied() -> None:
+    table = {"base": "default", "failure_policy": "Fail", "accept_deadlock_risk": True}
+    [ours] = [one for one in tier_policies(table)["objects"] if one["kind"] == "MutatingPolicy"]
+    assert tier_findings(table, policies=[ours]) == []
+    other = {**ours, "metadata": {"name": "other"}}
+    assert [one["id"] for one in tier_findings(table, policies=[other])] == ["pods-fail"]
+    assert [one["id"] for one in tier_findings(BASE, policies=[ours])] == ["pods-fail"]
+
+
+def test_what_is_not_made_somewhere_has_one_owner() -> None:
+    def owned(space: str, **labels: str) -> list[dict[str, str]]:
+        meta = {"name": "tier-quota", "namespace": space, "labels": {"kustomize.toolkit.fluxcd.io/name": "apps"}}
+        quota = {"kind": "ResourceQuota", "metadata": meta}
+        return tier_findings(
+            BASE, objects=[{"kind": "Namespace", "metadata": {"name": space, "labels": labels}}, quota]
+        )
+
+    assert [one["id"] for one in owned("4-aux-wiki")] == ["two-owners"]
+    assert owned("4-aux-wiki", **{"resource-governance/custom-quota": "true"}) == []
+    assert owned("kube-system") == []
+
+
 def test_tier_policies_refuses_a_wrong_table_and_names_all_that_is_wrong() -> None:
     wrong = {
         "base": "default",

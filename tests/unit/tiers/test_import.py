@@ -143,3 +143,63 @@ def test_a_class_whose_value_is_not_known_is_left_out() -> None:
 def test_what_is_no_policy(wrong: t.Any) -> None:
     with pytest.raises(AnsibleFilterError, match="tier_import"):
         tier_import(wrong)
+
+
+def _imported(match: str, more: str = "") -> dict[str, t.Any]:
+    text = f"""
+apiVersion: kyverno.io/v1
+kind: ClusterPolicy
+metadata: {{name: limits}}
+spec:
+  rules:
+    - name: quota
+      match: {{any: [{{resources: {{kinds: [Namespace], {match}}}}}]}}
+      {more}
+      generate: {{kind: ResourceQuota, name: tier-quota, data: {{spec: {{hard: {{pods: "20"}}}}}}}}
+"""
+    return tier_import(list(yaml.safe_load_all(text)))
+
+
+def _selector(operator: str, key: str = "kubernetes.io/metadata.name", values: str = "[metallb-system]") -> str:
+    given = "" if operator == "Exists" else f", values: {values}"
+    return f"selector: {{matchExpressions: [{{key: {key}, operator: {operator}{given}}}]}}"
+
+
+def test_names_in_selectors() -> None:
+    assert _imported(_selector("NotIn"))["table"]["more_exclusions"] == ["metallb-system"]
+    [tier] = _imported(_selector("In", values="[wiki]"))["table"]["tiers"]
+    assert tier["namespaces"] == ["wiki"]
+    [tier] = _imported("selector: {matchLabels: {kubernetes.io/metadata.name: wiki}}")["table"]["tiers"]
+    assert tier["namespaces"] == ["wiki"]
+    excluded = _imported('names: ["4-aux-*"]', f"exclude: {{any: [{{resources: {{{_selector('In')}}}}}]}}")
+    assert excluded["table"]["more_exclusions"] == ["metallb-system"]
+
+
+def test_an_opt_out_as_a_precondition() -> None:
+    key = '"{{ request.object.metadata.labels.\\"gov/own\\" || \'\' }}"'
+    more = f'preconditions: {{all: [{{key: {key}, operator: NotEquals, value: "true"}}]}}'
+    table = _imported('names: ["4-aux-*"]', more)["table"]
+    assert table["optout_labels"] == {"quota": "gov/own"}
+    assert [tier["name"] for tier in table["tiers"]] == ["4-aux"]
+
+
+@pytest.mark.parametrize(
+    ("match", "more"),
+    [
+        (_selector("Exists", "tier"), ""),
+        (_selector("NotIn", "tier", "[3-edge]"), ""),
+        ('names: ["4-aux-*"]', "exclude: {any: [{resources: {selector: {matchLabels: {team: a}}}}]}"),
+        (
+            'names: ["*"]',
+            "preconditions: {all: [{key: \"{{ request.object.metadata.labels.tier || '' }}\", "
+            "operator: NotEquals, value: x}]}",
+        ),
+        ('names: ["*"]', 'preconditions: {all: [{key: "{{ request.namespace }}", operator: Equals, value: x}]}'),
+    ],
+)
+def test_choices_that_a_table_cannot_say_are_not_guessed(match: str, more: str) -> None:
+    made = _imported(match, more)
+    assert made["table"] == {"tiers": []}
+    [unread] = made["unread"]
+    assert unread["rule"] == "quota"
+    assert unread["why"]
