@@ -34,6 +34,8 @@ EDITOR = "tenants-editor"
 #: The cluster whose pods log in, and its two tenants with what each keeps in OpenBao.
 CLUSTER = "member-prod"
 TENANTS = {"4-aux-alice": {"colour": "turquoise"}, "4-aux-bob": {"colour": "crimson"}}
+#: What the shipped table gives the pods of these tenants.
+TIER_CLASS = "tier-4-aux"
 
 
 class Failed(Exception):
@@ -184,8 +186,36 @@ def describe_site(state: Path) -> None:
         }
         for holder in HOLDERS
     ]
-    text = json.dumps({"platform_openbao": site, "openbao_unseal_sources": sources}, indent=2)
+    clusters = yaml.safe_load((folder / "platform.yml").read_text(encoding="utf-8"))["platform_clusters"]
+    tiered = [{**cluster, "namespace_tiers": cluster["name"] == CLUSTER} for cluster in clusters]
+    given = {"platform_openbao": site, "platform_clusters": tiered, "openbao_unseal_sources": sources}
+    text = json.dumps(given, indent=2)
     (folder / "site.yml").write_text(text + "\n", encoding="utf-8")
+
+
+def administrator(demo: Demo) -> Api:
+    """Return the tenants' cluster, as its administrator."""
+    about = demo.described()["clusters"][CLUSTER]
+    bearer = Path(about["token_file"]).read_text(encoding="utf-8").strip()
+    return Api(about["api_server"], about["ca_file"], {"Authorization": f"Bearer {bearer}"})
+
+
+def namespace_tier(demo: Demo) -> None:
+    """Look at what the namespace tier gave the first tenant: to its pod at once, to its namespace by a run.
+
+    :raises Failed: when something else is there.
+    """
+    cluster = administrator(demo)
+    mine = next(iter(TENANTS))
+    pod = cluster.need("GET", f"/api/v1/namespaces/{mine}/pods/web")["spec"]
+    demo.expect(
+        pod.get("priorityClassName") == TIER_CLASS,
+        f"its pod, which named no class, has the class {TIER_CLASS} (priority {pod.get('priority')})",
+    )
+    demo.play("tiers")
+    for kind in ("limitranges", "resourcequotas"):
+        items = cluster.need("GET", f"/api/v1/namespaces/{mine}/{kind}")["items"]
+        demo.expect(len(items) == 1, f"one of {kind} in {mine}: {', '.join(i['metadata']['name'] for i in items)}")
 
 
 def pod_of_a_tenant(demo: Demo) -> None:
@@ -202,9 +232,7 @@ def pod_of_a_tenant(demo: Demo) -> None:
     for namespace, content in TENANTS.items():
         editor.need("POST", f"/v1/kv/data/tenants/{CLUSTER}/{namespace}/web", {"data": content})
 
-    about = lab["clusters"][CLUSTER]
-    bearer = Path(about["token_file"]).read_text(encoding="utf-8").strip()
-    cluster = Api(about["api_server"], about["ca_file"], {"Authorization": f"Bearer {bearer}"})
+    cluster = administrator(demo)
     mine, theirs = TENANTS
     pod = ("web", make_pod(cluster, mine, "eso", "web"))
     audience = f"openbao-{CLUSTER}"
@@ -258,6 +286,8 @@ def run(demo: Demo) -> None:
         pod_of_a_tenant(demo)
         said = re.search(rf'"({CLUSTER}: .* until .*)"', output)
         demo.expect(said, said[1] if said else "the last run names the end of the reviewer's token")
+    with demo.step("What the namespace tier 4-aux gives tenant A"):
+        namespace_tier(demo)
 
 
 def summary(demo: Demo) -> str:
