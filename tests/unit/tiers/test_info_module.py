@@ -33,6 +33,7 @@ def test_nothing_of_the_login_is_printed(
         run(module.SPEC, module.main)
     out = capsys.readouterr().out
     assert '"failed": true' in out
-    assert '"user_agent": "seen"' in out
+    # ansible-core 2.19 prints what a module was given, newer ones only when asked to.
+    assert '"user_agent": "seen"' in out or '"invocation"' not in out
     for secret in ("k3y-of-api", "sh0rt", "proxy-word"):
         assert secret not in out
