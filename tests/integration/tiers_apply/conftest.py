@@ -133,6 +133,12 @@ class Site:
         body = {"metadata": {"name": name}, "spec": {"containers": [copy.deepcopy(container)], **spec}}
         return self.answer("POST", f"/api/v1/namespaces/{namespace}/pods", body)
 
+    def untouched(self, namespace: str) -> bool:
+        """Say whether a pod would stay as it is."""
+        body = {"metadata": {"name": "probe"}, "spec": {"containers": [{"name": "main", "image": "example.org/main"}]}}
+        answer = self.answer("POST", f"/api/v1/namespaces/{namespace}/pods?dryRun=All", body)
+        return answer.status == 404 or (answer.status == 201 and not answer.body["spec"].get("priorityClassName"))
+
     def deployment(self, namespace: str, name: str, replicas: int = 1) -> None:
         container = {"name": "main", "image": "example.org/main"}
         self.ask(
@@ -172,11 +178,12 @@ class Site:
         return [one["metadata"]["labels"] for one in self.items(f"/api/v1/namespaces/{namespace}/{kind}")]
 
     def uids(self) -> set[str]:
-        """Return the ids of all LimitRanges and ResourceQuotas."""
+        """Return the ids of LimitRanges and ResourceQuotas, without what still goes away from an earlier test."""
         return {
             one["metadata"]["uid"]
             for kind in ("limitranges", "resourcequotas")
             for one in self.items(f"/api/v1/{kind}")
+            if one["metadata"]["namespace"] in ("default", *self.made)
         }
 
     def clear(self) -> None:
@@ -187,13 +194,16 @@ class Site:
             self.ask("DELETE", f"{ADMISSION}/{kind}?labelSelector={OURS}")
         for kind in ("generatingpolicies", "mutatingpolicies", "validatingpolicies"):
             self.ask("DELETE", f"/apis/policies.kyverno.io/v1/{kind}?labelSelector={OURS}")
+        for name in ("default", *self.made):
+            for kind in ("limitranges", "resourcequotas"):
+                self.ask("DELETE", f"/api/v1/namespaces/{name}/{kind}")
+        # The API server goes by a policy for a moment after it is gone, and would name a class that is gone as well.
+        for name in self.made:
+            self.until(lambda name=name: self.untouched(name))  # type: ignore[misc]
         self.ask("DELETE", f"/apis/rbac.authorization.k8s.io/v1/clusterroles?labelSelector={OURS}")
         self.ask("DELETE", f"/apis/scheduling.k8s.io/v1/priorityclasses?labelSelector={OURS}")
         for name in ("hackspace-inventory-namespace-tiers", "namespace-tiers-table"):
             self.ask("DELETE", f"/api/v1/namespaces/kube-system/configmaps/{name}")
-        for name in ("default", *self.made):
-            for kind in ("limitranges", "resourcequotas"):
-                self.ask("DELETE", f"/api/v1/namespaces/{name}/{kind}")
         for name in self.made:
             self.ask("DELETE", f"/api/v1/namespaces/{name}")
         self.made.clear()
