@@ -195,6 +195,9 @@ def test_programs_can_be_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         "kube-scheduler",
         "kwok",
         "external-secrets",
+        "kyverno-admission-controller",
+        "kyverno-background-controller",
+        "kyverno",
     ]
     monkeypatch.setenv("OPENBAO_BIN", str(tmp_path / "none"))
     with pytest.raises(LabError, match="OPENBAO_BIN"):

@@ -177,15 +177,6 @@ class Site:
         """Return the labels of the LimitRanges or ResourceQuotas of a namespace."""
         return [one["metadata"]["labels"] for one in self.items(f"/api/v1/namespaces/{namespace}/{kind}")]
 
-    def uids(self) -> set[str]:
-        """Return the ids of LimitRanges and ResourceQuotas, without what still goes away from an earlier test."""
-        return {
-            one["metadata"]["uid"]
-            for kind in ("limitranges", "resourcequotas")
-            for one in self.items(f"/api/v1/{kind}")
-            if one["metadata"]["namespace"] in ("default", *self.made)
-        }
-
     def clear(self) -> None:
         """Take everything of the namespace tiers, and the namespaces that tests made, away."""
         for kind in ("validatingadmissionpolicybindings", "mutatingadmissionpolicybindings"):
