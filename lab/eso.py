@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import http.client
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -111,11 +110,5 @@ class ExternalSecrets:
             path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{plural}.{group}"
             self._cluster.apply(path, file.read_text())
         served = [f"/apis/{group}/{version}/{plural}" for plural, group, version in KINDS]
-        deadline = time.monotonic() + 90
-        while left := [path for path in served if self._cluster.request("GET", f"{path}?limit=1").status != 200]:
-            if cancelled():
-                raise LabError(f"interrupted while waiting for {left[0]}")
-            if time.monotonic() > deadline:
-                raise LabError(f"{self._cluster.name}: {left[0]} not served after 90 s")
-            time.sleep(0.1)
+        self._cluster.until_served(served, cancelled, 90)
         return ""

@@ -8,7 +8,7 @@ import base64
 import http.client
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -403,6 +403,19 @@ class KubeCluster:
                 raise LabError(f"interrupted while waiting for {what}")
             if time.monotonic() > deadline:
                 raise LabError(f"{self.name}: {what} not there after {timeout:.0f} s")
+            time.sleep(0.1)
+
+    def until_served(self, paths: Sequence[str], cancelled: Callable[[], bool], timeout: float) -> None:
+        """Wait until kinds that were just defined can be listed, by the paths of their collections.
+
+        :raises LabError: when one is not after *timeout* seconds, or the wait is cancelled.
+        """
+        deadline = time.monotonic() + timeout
+        while left := [path for path in paths if self.request("GET", f"{path}?limit=1").status != 200]:
+            if cancelled():
+                raise LabError(f"interrupted while waiting for {left[0]}")
+            if time.monotonic() > deadline:
+                raise LabError(f"{self.name}: {left[0]} not served after {timeout:.0f} s")
             time.sleep(0.1)
 
     def apply(self, path: str, content: str | Mapping[str, Any]) -> bool:

@@ -8,7 +8,6 @@ import base64
 import http.client
 import re
 import ssl
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -234,11 +233,5 @@ class Kyverno:
                 self._cluster.apply(_PATHS[kind].format(**value["metadata"]), value)
             if cancelled():
                 raise LabError(f"interrupted while installing Kyverno in {self._cluster.name}")
-        deadline = time.monotonic() + 120
-        while left := [path for path in served if self._cluster.request("GET", f"{path}?limit=1").status != 200]:
-            if cancelled():
-                raise LabError(f"interrupted while waiting for {left[0]}")
-            if time.monotonic() > deadline:
-                raise LabError(f"{self._cluster.name}: {left[0]} not served after 120 s")
-            time.sleep(0.1)
+        self._cluster.until_served(served, cancelled, 120)
         return ""

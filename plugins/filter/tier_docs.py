@@ -9,7 +9,7 @@ import typing as t
 from ansible.errors import AnsibleFilterError
 
 from ..module_utils._core.errors import HackspaceError
-from ..module_utils._tiers.findings import Target, errors, findings
+from ..module_utils._tiers.findings import Target, findings, refusals
 from ..module_utils._tiers.model import merged, parse, plain
 from ..module_utils._tiers.page import Page, render_page
 from ..module_utils._tiers.policies import Backends
@@ -89,11 +89,9 @@ def tier_docs(
         written = merged(plain(table))
         parsed = parse(written)
         backends = Backends(limits, pods, guards)
-        wrong = [one.as_dict() for one in errors(findings(parsed, Target(backends=backends)))]
+        wrong = refusals(findings(parsed, Target(backends=backends)))
         if wrong:
-            raise AnsibleFilterError(
-                "tier_docs: " + " ".join(f"{one['message']} [{one['id']}] Fix: {one['fix']}" for one in wrong)
-            )
+            raise AnsibleFilterError(f"tier_docs: {' '.join(wrong)}")
         return render_page(parsed, written, backends, Page(str(title), str(comment)))
     except HackspaceError as error:
         raise AnsibleFilterError(f"tier_docs: {error}") from error

@@ -9,8 +9,8 @@ import typing as t
 from ansible.errors import AnsibleFilterError
 
 from ..module_utils._core.errors import HackspaceError
-from ..module_utils._tiers.model import Table, parse, plain
-from ..module_utils._tiers.resolve import of_object, resolve
+from ..module_utils._tiers.model import parse, plain
+from ..module_utils._tiers.resolve import of_any
 
 DOCUMENTATION = r"""
 name: tier_of
@@ -79,12 +79,6 @@ _value:
 """
 
 
-def _one(table: Table, namespace: t.Any) -> dict[str, t.Any]:
-    if isinstance(namespace, t.Mapping):
-        return of_object(table, namespace).as_dict()
-    return resolve(table, str(namespace)).as_dict()
-
-
 def tier_of(namespaces: t.Any, table: t.Any) -> t.Any:
     """Return what is known; see DOCUMENTATION."""
     try:
@@ -92,7 +86,9 @@ def tier_of(namespaces: t.Any, table: t.Any) -> t.Any:
     except HackspaceError as error:
         raise AnsibleFilterError(f"tier_of: {error}") from error
     value = plain(namespaces)
-    return [_one(parsed, one) for one in value] if isinstance(value, list) else _one(parsed, value)
+    if isinstance(value, list):
+        return [of_any(parsed, one).as_dict() for one in value]
+    return of_any(parsed, value).as_dict()
 
 
 class FilterModule:

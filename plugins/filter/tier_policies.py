@@ -9,10 +9,10 @@ import typing as t
 from ansible.errors import AnsibleFilterError
 
 from ..module_utils._core.errors import HackspaceError
-from ..module_utils._tiers.findings import Target, errors, findings, version
+from ..module_utils._tiers.findings import Target, findings, refusals, version, warned
 from ..module_utils._tiers.model import parse, plain
 from ..module_utils._tiers.policies import Backends, render
-from ..module_utils._tiers.resolve import of_object, resolve
+from ..module_utils._tiers.resolve import of_any
 
 DOCUMENTATION = r"""
 name: tier_policies
@@ -130,19 +130,14 @@ def tier_policies(
             strict=strict,
         )
         found = findings(parsed, target)
-        wrong = [one.as_dict() for one in errors(found)]
+        wrong = refusals(found)
         if wrong:
-            raise AnsibleFilterError(
-                "tier_policies: " + " ".join(f"{one['message']} [{one['id']}] Fix: {one['fix']}" for one in wrong)
-            )
-        known = [
-            of_object(parsed, one) if isinstance(one, t.Mapping) else resolve(parsed, str(one))
-            for one in plain(namespaces or [])
-        ]
+            raise AnsibleFilterError(f"tier_policies: {' '.join(wrong)}")
+        known = [of_any(parsed, one) for one in plain(namespaces or [])]
         result = render(parsed, backends, known).as_dict()
     except HackspaceError as error:
         raise AnsibleFilterError(f"tier_policies: {error}") from error
-    result["warnings"] += [one.as_dict()["message"] for one in found if one.severity == "warning"]
+    result["warnings"] += warned(found)
     return result
 
 

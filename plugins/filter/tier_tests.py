@@ -11,7 +11,7 @@ from ansible.errors import AnsibleFilterError
 
 from ..module_utils._core.errors import HackspaceError, InvalidInput
 from ..module_utils._tiers.cli_tests import suite
-from ..module_utils._tiers.findings import Target, errors, findings
+from ..module_utils._tiers.findings import Target, findings, refusals
 from ..module_utils._tiers.model import parse, plain
 from ..module_utils._tiers.policies import Backends
 
@@ -129,11 +129,9 @@ def tier_tests(
             )
         parsed = parse(plain(table))
         backends = Backends(limits, pods, guards)
-        wrong = [one.as_dict() for one in errors(findings(parsed, Target(backends=backends)))]
+        wrong = refusals(findings(parsed, Target(backends=backends)))
         if wrong:
-            raise AnsibleFilterError(
-                "tier_tests: " + " ".join(f"{one['message']} [{one['id']}] Fix: {one['fix']}" for one in wrong)
-            )
+            raise AnsibleFilterError(f"tier_tests: {' '.join(wrong)}")
         made = suite(parsed, backends, base)
     except HackspaceError as error:
         raise AnsibleFilterError(f"tier_tests: {error}") from error

@@ -217,6 +217,7 @@ from ansible_collections.hackspace.infra.plugins.module_utils._core.errors impor
 from ansible_collections.hackspace.infra.plugins.module_utils._core.module import (
     OWNERSHIP,
     ArgumentSpec,
+    mask_only,
     plan_result,
     run,
 )
@@ -267,8 +268,7 @@ def hide_objects(
     secrets = set(login_secrets)
     for source in model.expand(sources):
         secrets |= redact.values(source.body, _paths(source.body, rules))
-    module.no_log_values.clear()
-    module.no_log_values.update(s for s in secrets if len(s) >= _MASKED_LENGTH)
+    mask_only(module, secrets, least=_MASKED_LENGTH)
 
 
 def _paths(body: t.Any, rules: t.Sequence[redact.Rule]) -> tuple[redact.Path, ...]:

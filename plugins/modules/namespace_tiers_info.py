@@ -279,7 +279,7 @@ from ansible_collections.hackspace.infra.plugins.module_utils._clients.kube impo
     take_login,
 )
 from ansible_collections.hackspace.infra.plugins.module_utils._core.errors import InvalidInput, Refused, check
-from ansible_collections.hackspace.infra.plugins.module_utils._core.module import ArgumentSpec, run
+from ansible_collections.hackspace.infra.plugins.module_utils._core.module import ArgumentSpec, mask_only, run
 from ansible_collections.hackspace.infra.plugins.module_utils._kube import dump
 from ansible_collections.hackspace.infra.plugins.module_utils._tiers import live, report
 from ansible_collections.hackspace.infra.plugins.module_utils._tiers.findings import Target, version
@@ -336,8 +336,7 @@ def hide_login(module: AnsibleModule) -> dict[str, t.Any]:
             todo += one
         elif isinstance(one, str):
             hidden.add(one)
-    module.no_log_values.clear()
-    module.no_log_values.update(one for one in hidden if len(one) >= _MASKED_LENGTH)
+    mask_only(module, hidden, least=_MASKED_LENGTH)
     return login
 
 

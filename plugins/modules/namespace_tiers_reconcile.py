@@ -127,7 +127,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.hackspace.infra.plugins.module_utils._clients.kube import CONNECTION_SPEC, client_of
 from ansible_collections.hackspace.infra.plugins.module_utils._core.module import ArgumentSpec, plan_result, run
-from ansible_collections.hackspace.infra.plugins.module_utils._kube.ports import ServerError
+from ansible_collections.hackspace.infra.plugins.module_utils._kube.ports import ServerError, listed
 from ansible_collections.hackspace.infra.plugins.module_utils._tiers import reconcile
 from ansible_collections.hackspace.infra.plugins.module_utils._tiers.apply import denied
 from ansible_collections.hackspace.infra.plugins.module_utils._tiers.model import parse, plain
@@ -162,8 +162,7 @@ def main(module: AnsibleModule) -> dict[str, t.Any]:
                 reconcile.check_ready(api, table)
             objects: list[dict[str, t.Any]] = []
             for kind, path in (("Namespace", "/api/v1/namespaces"), ("Pod", "/api/v1/pods")):
-                for page in api.pages(path):
-                    objects += [{**one, "kind": kind} for one in page.items]
+                objects += [{**one, "kind": kind} for one in listed(api, path)]
             pods = reconcile.choose(table, objects, limits, datetime.datetime.now(datetime.UTC))
             chosen = [one for one in pods if not one.skipped]
             if params["evict"] and not module.check_mode:

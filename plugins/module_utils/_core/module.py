@@ -86,6 +86,15 @@ def hide(module: AnsibleModule, *values: str | None) -> None:
     module.no_log_values.update(v for v in values if v)
 
 
+def mask_only(module: AnsibleModule, values: t.Iterable[str], *, least: int) -> None:
+    """Let Ansible mask nothing but *values*, and of those no shorter ones than *least* characters.
+
+    Shorter ones are part of other words; who calls this has hidden them where they are known to stand.
+    """
+    module.no_log_values.clear()
+    module.no_log_values.update(value for value in values if len(value) >= least)
+
+
 def run(spec: ArgumentSpec, main: t.Callable[[AnsibleModule], t.Mapping[str, t.Any]]) -> t.NoReturn:
     """Create the module, call *main* with it, exit with its result; turn every error into one ``fail_json``.
 

@@ -72,3 +72,8 @@ class Api(t.Protocol):
 
     def delete(self, path: str, *, uid: str) -> None:
         """Delete the object with this uid; that it is gone or another one is fine."""
+
+
+def listed(api: Api, path: str, *, selector: str = "", metadata_only: bool = False) -> list[Object]:
+    """Return a whole collection, where it is small enough to be held."""
+    return [dict(one) for page in api.pages(path, selector=selector, metadata_only=metadata_only) for one in page.items]

@@ -21,11 +21,11 @@ from .._kube import engine
 from .._kube.model import Discovery, Inventory, ObjectId, Resource, Source, Wanted
 from .._kube.normalise import Object
 from .._kube.plan import ApplyStep, DeleteStep, Options, Planned, RecordStep
-from .._kube.ports import Api, Page, ServerError
+from .._kube.ports import Api, Page, ServerError, listed
 from . import apply_plan as planning
 from . import pods
 from .break_glass import Opened, exceptions, open_webhooks, opened, still_open
-from .findings import Target, errors, findings, version
+from .findings import Target, errors, findings, refusals, version, warned
 from .model import Table, merged, parse, plain
 from .policies import Backends, Compiled, render
 from .resolve import of_object
@@ -155,10 +155,6 @@ def denied(error: ServerError) -> HackspaceError:
     )
 
 
-def _list(api: Api, path: str, *, selector: str = "", metadata_only: bool = False) -> list[Object]:
-    return [dict(one) for page in api.pages(path, selector=selector, metadata_only=metadata_only) for one in page.items]
-
-
 # -- plan ----------------------------------------------------------------------------------------------------------
 
 
@@ -203,7 +199,7 @@ def ask_kyverno(api: Api, given: str, backends: Backends) -> tuple[str, bool]:
     if given and backends.guards != "kyverno":
         return given, False
     try:
-        deployments = _list(api, "/apis/apps/v1/deployments", selector=planning.ADMISSION_CONTROLLER)
+        deployments = listed(api, "/apis/apps/v1/deployments", selector=planning.ADMISSION_CONTROLLER)
     except ServerError as error:
         if given and error.status == 403:
             return given, False
@@ -219,18 +215,18 @@ def _prepare(api: Api, request: Request, table: Table, inventory: Inventory) -> 
     kubernetes = str((api.get("/version") or {}).get("gitVersion") or "")
     uses_kyverno = "kyverno" in (backends.limits, backends.pods, backends.guards)
     kyverno, lifted = ask_kyverno(api, request.kyverno, backends) if uses_kyverno else (request.kyverno, False)
-    live_classes = _list(api, _CLASSES)
+    live_classes = listed(api, _CLASSES)
 
     namespaces: list[Object] = []
     handed: list[tuple[ObjectId, Object]] = []
     taken: dict[ObjectId, Object] = {}
     if backends.limits == "static":
-        namespaces = _list(api, "/api/v1/namespaces", metadata_only=True)
+        namespaces = listed(api, "/api/v1/namespaces", metadata_only=True)
         # Even without Kyverno: what it generated outlives it.
         taken = _generated(api, discovery)
     else:
         handed = _left_behind(api, table, discovery, inventory)
-        namespaces = _list(api, "/api/v1/namespaces", metadata_only=True) if handed else []
+        namespaces = listed(api, "/api/v1/namespaces", metadata_only=True) if handed else []
     known = [of_object(table, one) for one in namespaces if not one["metadata"].get("deletionTimestamp")]
 
     objects = [{**one, "kind": "Namespace"} for one in namespaces]
@@ -366,13 +362,13 @@ def _judge(table: Table, target: Target) -> list[str]:
     if wrong:
         more = f" (and {len(wrong) - _SHOWN} more)" if len(wrong) > _SHOWN else ""
         raise InvalidInput(
-            " | ".join(f"{one['message']} [{one['id']}] Fix: {one['fix']}" for one in wrong[:_SHOWN]) + more,
+            " | ".join(refusals(found)[:_SHOWN]) + more,
             item=wrong[0]["item"],
             rule=wrong[0]["id"] if len(wrong) == 1 else "several",
             fix="correct the table; nothing was written.",
             data={"findings": wrong},
         )
-    said = [one.as_dict()["message"] for one in found if one.severity == "warning"]
+    said = warned(found)
     return said[:_SHOWN] + ([f"and {len(said) - _SHOWN} more warnings; see tier_findings."] if said[_SHOWN:] else [])
 
 
@@ -402,7 +398,7 @@ def _generated(api: Api, discovery: Discovery) -> dict[ObjectId, Object]:
     found = {}
     for kind in ("LimitRange", "ResourceQuota"):
         resource = t.cast(Resource, discovery.preferred("", kind))
-        for one in _list(api, resource.path(), selector=planning.POLICY_LABEL):
+        for one in listed(api, resource.path(), selector=planning.POLICY_LABEL):
             if planning.generated_by_us(one):
                 place = ObjectId("", kind, one["metadata"]["namespace"], one["metadata"]["name"])
                 found[place] = {"apiVersion": "v1", "kind": kind, **one}
@@ -424,19 +420,22 @@ def unmarked(
     for one, live in sorted(taken.items()):
         body = planning.without_kyverno(live) if one in wanted and _policy(live) not in alive else None
         if body is not None:
-            made.append(
-                Change(
-                    kind=one.kind,
-                    name=one.title,
-                    action="update",
-                    before={"labels": live["metadata"]["labels"]},
-                    after={"labels": body["metadata"]["labels"]},
-                    why="the policy that kept it is gone",
-                    public=frozenset({"labels"}),
-                    payload=planning.HandOverStep(one, t.cast(Resource, discovery.preferred("", one.kind)), body),
-                )
-            )
+            made.append(_relabelled(discovery, one, live, body, "the policy that kept it is gone"))
     return made
+
+
+def _relabelled(discovery: Discovery, one: ObjectId, live: Object, body: Object, why: str) -> Change:
+    """Return the change by which limits get another owner."""
+    return Change(
+        kind=one.kind,
+        name=one.title,
+        action="update",
+        before={"labels": live["metadata"].get("labels") or {}},
+        after={"labels": body["metadata"]["labels"]},
+        why=why,
+        public=frozenset({"labels"}),
+        payload=planning.HandOverStep(one, t.cast(Resource, discovery.preferred("", one.kind)), body),
+    )
 
 
 def _left_behind(api: Api, table: Table, discovery: Discovery, inventory: Inventory) -> list[tuple[ObjectId, Object]]:
@@ -444,7 +443,7 @@ def _left_behind(api: Api, table: Table, discovery: Discovery, inventory: Invent
     found = []
     for kind, name in (("LimitRange", table.limit_range), ("ResourceQuota", table.quota)):
         resource = t.cast(Resource, discovery.preferred("", kind))
-        for one in _list(api, resource.path(), selector=inventory.selector):
+        for one in listed(api, resource.path(), selector=inventory.selector):
             meta = one["metadata"]
             if meta["name"] == name:
                 found.append((ObjectId("", kind, meta["namespace"], name), {"apiVersion": "v1", "kind": kind, **one}))
@@ -463,20 +462,8 @@ def _hand_over(
     for one, live in handed:
         namespace = by_name.get(one.namespace)
         body = planning.to_kyverno(table, one, live, namespace, inventory) if namespace else None
-        if body is None:
-            continue
-        made.append(
-            Change(
-                kind=one.kind,
-                name=one.title,
-                action="update",
-                before={"labels": live["metadata"].get("labels") or {}},
-                after={"labels": body["metadata"]["labels"]},
-                why="Kyverno keeps it from now on",
-                public=frozenset({"labels"}),
-                payload=planning.HandOverStep(one, t.cast(Resource, discovery.preferred("", one.kind)), body),
-            )
-        )
+        if body is not None:
+            made.append(_relabelled(discovery, one, live, body, "Kyverno keeps it from now on"))
     return made
 
 

@@ -18,7 +18,7 @@ from .._core.errors import HackspaceError, InvalidInput, Refused, check
 from .._core.plan import Change, Plan
 from .._kube.model import Discovery, Inventory, ObjectId, Resource
 from .._kube.normalise import Object
-from .._kube.ports import Api, ServerError
+from .._kube.ports import Api, ServerError, listed
 from .apply_plan import ADMISSION_CONTROLLER, exceptions_ignored
 from .parts import PART_OF
 
@@ -171,9 +171,8 @@ def still_open(found: Sequence[Opened], *, closing: bool) -> list[Opened]:
 
 def _all(api: Api, resource: Resource, selector: str) -> list[Object]:
     return [
-        {**dict(one), "apiVersion": resource.api_version, "kind": resource.kind}
-        for page in api.pages(resource.path(), selector=selector)
-        for one in page.items
+        {**one, "apiVersion": resource.api_version, "kind": resource.kind}
+        for one in listed(api, resource.path(), selector=selector)
     ]
 
 

@@ -942,3 +942,14 @@ def _classic_operations(rule: Mapping[str, t.Any]) -> set[str]:
 def errors(found: Iterable[Finding]) -> list[Finding]:
     """Return the findings that forbid compiling."""
     return [one for one in found if one.severity == "error"]
+
+
+def warned(found: Iterable[Finding]) -> list[str]:
+    """Return what the other findings say."""
+    return [one.as_dict()["message"] for one in found if one.severity == "warning"]
+
+
+def refusals(found: Iterable[Finding]) -> list[str]:
+    """Return a sentence for each finding that forbids compiling, with its rule and what to do."""
+    wrong = [one.as_dict() for one in errors(found)]
+    return [f"{one['message']} [{one['id']}] Fix: {one['fix']}" for one in wrong]

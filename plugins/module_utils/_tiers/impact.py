@@ -182,20 +182,28 @@ def _controlled_by(owner: Object, kinds: Collection[str]) -> bool:
     return bool(owner.get("controller")) and owner.get("kind") in kinds and group in ("apps", "batch")
 
 
+def check_verdicts(chosen: Iterable[str], known: Collection[str]) -> None:
+    """Refuse what is no verdict.
+
+    :raises InvalidInput: when *chosen* names what is not in *known*.
+    """
+    unknown = sorted(set(chosen) - set(known))
+    if unknown:
+        raise InvalidInput(
+            f"{', '.join(unknown)} is no verdict.",
+            item="fail_on",
+            rule="choice",
+            fix=f"some of {', '.join(known)}.",
+        )
+
+
 def failing(rows: Iterable[Mapping[str, t.Any]], fail_on: Iterable[str]) -> list[str]:
     """Return ``namespace: verdict`` for each verdict that is to fail a run, without doubles.
 
     :raises InvalidInput: when *fail_on* names what is no verdict.
     """
     chosen = list(fail_on)
-    unknown = sorted(set(chosen) - set(VERDICTS))
-    if unknown:
-        raise InvalidInput(
-            f"{', '.join(unknown)} is no verdict.",
-            item="fail_on",
-            rule="choice",
-            fix=f"some of {', '.join(VERDICTS)}.",
-        )
+    check_verdicts(chosen, VERDICTS)
     return list(
         dict.fromkeys(
             f"{row['namespace']}: {one['verdict']}"

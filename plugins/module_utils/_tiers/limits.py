@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import typing as t
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from . import cel
 from .model import Table
@@ -83,10 +83,23 @@ def _generating(table: Table, kind: str, specs: Mapping[str, Object]) -> Object:
         {"name": "tier", "expression": f"({found}) in {cel.texts(specs)}"},
         {"name": "no-opt-out", "expression": cel.not_opted_out(cel.OF_NAMESPACE[1], optout)},
     ]
+    return generating_policy(
+        table,
+        short,
+        conditions,
+        {"ns": cel.OF_NAMESPACE[0], "tier": found},
+        f"generator.Apply(variables.ns, [{cel.literal(downstream)}])",
+    )
+
+
+def generating_policy(
+    table: Table, name: str, conditions: Sequence[Object], variables: Mapping[str, str], expression: str
+) -> Object:
+    """Return a policy by which Kyverno makes something in namespaces, and keeps it; it stays when the policy goes."""
     return {
         "apiVersion": "policies.kyverno.io/v1",
         "kind": "GeneratingPolicy",
-        "metadata": metadata(table, f"{table.prefix}{short}"),
+        "metadata": metadata(table, f"{table.prefix}{name}"),
         "spec": {
             "evaluation": {
                 "admission": {"enabled": True},
@@ -99,12 +112,9 @@ def _generating(table: Table, kind: str, specs: Mapping[str, Object]) -> Object:
                 **cel.selector(table),
                 "resourceRules": [rule("namespaces", "CREATE", "UPDATE")],
             },
-            "matchConditions": conditions,
-            "variables": [
-                {"name": "ns", "expression": cel.OF_NAMESPACE[0]},
-                {"name": "tier", "expression": found},
-            ],
-            "generate": [{"expression": f"generator.Apply(variables.ns, [{cel.literal(downstream)}])"}],
+            "matchConditions": list(conditions),
+            "variables": [{"name": key, "expression": value} for key, value in variables.items()],
+            "generate": [{"expression": expression}],
         },
     }
 

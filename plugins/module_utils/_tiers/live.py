@@ -12,12 +12,10 @@ from collections.abc import Collection, Iterable, Mapping
 
 from .._core.errors import HackspaceError
 from .._kube.ports import Api, ServerError
+from .apply_plan import TABLE_KEY, TABLE_NAME
 from .impact import KINDS
 
 Object = dict[str, t.Any]
-
-#: Where the module namespace_tiers keeps the table that it applied.
-RECORD: t.Final = "namespace-tiers-table"
 
 #: Kind -> path of its list. Kubernetes Secrets are not among them.
 PATHS: t.Final[Mapping[str, str]] = {
@@ -126,9 +124,9 @@ def read(api: Api) -> Seen:
 
 def applied(api: Api, namespace: str) -> tuple[t.Any, str]:
     """Return the table that was applied, as it is remembered in the cluster, and otherwise nothing and why."""
-    place = f"ConfigMap {namespace}/{RECORD}"
+    place = f"ConfigMap {namespace}/{TABLE_NAME}"
     try:
-        record = api.get(f"/api/v1/namespaces/{namespace}/configmaps/{RECORD}")
+        record = api.get(f"/api/v1/namespaces/{namespace}/configmaps/{TABLE_NAME}")
     except ServerError as error:
         if error.status != 403:
             raise
@@ -142,7 +140,7 @@ def applied(api: Api, namespace: str) -> tuple[t.Any, str]:
     if record is None:
         return None, f"{place} is not there: no table was applied, or not by namespace_tiers."
     try:
-        table = json.loads((record.get("data") or {}).get("table") or "")
+        table = json.loads((record.get("data") or {}).get(TABLE_KEY) or "")
     except ValueError:
         table = None
     if not isinstance(table, dict):

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from .._core.errors import Refused, check
 from .._core.plan import Change, Plan
-from .._kube.ports import Api, ServerError
+from .._kube.ports import Api, ServerError, listed
 from .._kube.wait import status
 from . import break_glass
 from .apply_plan import ADMISSION_CONTROLLER, replaceable_owner
@@ -174,13 +174,11 @@ def _without_kyverno(api: Api, policy: Object, name: str, glass: str) -> str:
     found = status(dict(policy), "policies.kyverno.io", "MutatingPolicy")
     if found.state != "ready":
         return f"MutatingPolicy {name}, {found.why}"
-    for page in api.pages("/apis/policies.kyverno.io/v1/policyexceptions", selector=f"{glass}=open"):
-        for one in page.items:
-            if any(ref.get("kind") == "MutatingPolicy" for ref in (one.get("spec") or {}).get("policyRefs") or ()):
-                return f"the glass is broken: PolicyException {one['metadata'].get('name')}"
+    for one in listed(api, "/apis/policies.kyverno.io/v1/policyexceptions", selector=f"{glass}=open"):
+        if any(ref.get("kind") == "MutatingPolicy" for ref in (one.get("spec") or {}).get("policyRefs") or ()):
+            return f"the glass is broken: PolicyException {one['metadata'].get('name')}"
     # The policy says that it is ready while Kyverno is down, too.
-    pages = api.pages("/apis/apps/v1/deployments", selector=ADMISSION_CONTROLLER)
-    deployments = [one for page in pages for one in page.items]
+    deployments = listed(api, "/apis/apps/v1/deployments", selector=ADMISSION_CONTROLLER)
     if deployments and not any((one.get("status") or {}).get("availableReplicas") for one in deployments):
         return "no admission controller of Kyverno is available"
     return ""

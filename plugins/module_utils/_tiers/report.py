@@ -11,10 +11,9 @@ import textwrap
 import typing as t
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from .._core.errors import InvalidInput
 from . import policies
-from .findings import Finding, Target, findings
-from .impact import OK, VERDICTS, failing, impact
+from .findings import Finding, Target, errors, findings
+from .impact import OK, VERDICTS, check_verdicts, failing, impact
 from .live import Seen
 from .model import Table
 from .resolve import of_object
@@ -48,14 +47,7 @@ class Asked:
 
 def check_fail_on(chosen: Iterable[str]) -> None:
     """Refuse what is no verdict."""
-    unknown = sorted(set(chosen) - set(FAIL_ON))
-    if unknown:
-        raise InvalidInput(
-            f"{', '.join(unknown)} is no verdict.",
-            item="fail_on",
-            rule="choice",
-            fix=f"some of {', '.join(FAIL_ON)}.",
-        )
+    check_verdicts(chosen, FAIL_ON)
 
 
 def report(asked: Asked, seen: Seen) -> dict[str, t.Any]:
@@ -70,9 +62,8 @@ def report(asked: Asked, seen: Seen) -> dict[str, t.Any]:
     worst = _worst(row["verdict"] for row in rows)
     counts = collections.Counter(row["verdict"] for row in rows)
     failed = failing(rows, [one for one in asked.fail_on if one in VERDICTS])
-    errors = [one for one in found if one.severity == "error"]
     if FINDING_ERRORS in asked.fail_on:
-        failed += [f"table: {one.rule} at {one.field}" for one in errors]
+        failed += [f"table: {one.rule} at {one.field}" for one in errors(found)]
     made: dict[str, t.Any] = {
         "verdict": worst if rows else "not-seen",
         "complete": not unseen,

@@ -118,3 +118,8 @@ def of_object(table: Table, namespace: Mapping[str, t.Any]) -> Resolution:
     return resolve(
         table, str(metadata.get("name", "")), metadata.get("labels") or {}, metadata.get("annotations") or {}
     )
+
+
+def of_any(table: Table, namespace: t.Any) -> Resolution:
+    """Return the namespace tier of a namespace that is given as an object or by its name."""
+    return of_object(table, namespace) if isinstance(namespace, Mapping) else resolve(table, str(namespace))

@@ -11,8 +11,9 @@ from __future__ import annotations
 import typing as t
 
 from . import cel
+from .limits import generating_policy
 from .model import SecretCopy, Table
-from .parts import Object, metadata, rule
+from .parts import Object, metadata
 
 _ESO: t.Final = "external-secrets.io/v1"
 
@@ -77,25 +78,13 @@ def _cluster_external(table: Table, one: SecretCopy) -> Object:
 
 def _clone(table: Table, one: SecretCopy) -> Object:
     source = ", ".join(cel.text(part) for part in ("v1", "secrets", one.source_namespace, one.name))
-    return {
-        "apiVersion": "policies.kyverno.io/v1",
-        "kind": "GeneratingPolicy",
-        "metadata": metadata(table, f"{table.prefix}copy-{one.name}"),
-        "spec": {
-            "evaluation": {
-                "admission": {"enabled": True},
-                "generateExisting": {"enabled": True},
-                "synchronize": {"enabled": True},
-                "orphanDownstreamOnPolicyDelete": {"enabled": True},
-            },
-            "matchConstraints": {**cel.selector(table), "resourceRules": [rule("namespaces", "CREATE", "UPDATE")]},
-            "matchConditions": [
-                {"name": "allowed", "expression": f"{cel.OF_NAMESPACE[0]} in {cel.texts(one.namespaces)}"}
-            ],
-            "variables": [{"name": "source", "expression": f"resource.Get({source})"}],
-            "generate": [{"expression": f"generator.Apply({cel.OF_NAMESPACE[0]}, [variables.source])"}],
-        },
-    }
+    return generating_policy(
+        table,
+        f"copy-{one.name}",
+        [{"name": "allowed", "expression": f"{cel.OF_NAMESPACE[0]} in {cel.texts(one.namespaces)}"}],
+        {"source": f"resource.Get({source})"},
+        f"generator.Apply({cel.OF_NAMESPACE[0]}, [variables.source])",
+    )
 
 
 def _clone_roles(table: Table, one: SecretCopy) -> list[Object]:
