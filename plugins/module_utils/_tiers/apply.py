@@ -33,6 +33,8 @@ from .resolve import of_object
 AUTO: t.Final = "auto"
 #: Seconds after which API servers go by a policy of theirs that is new.
 _NOTICED: t.Final = 2.0
+#: Longest time to wait until Kyverno has done what it had begun, in seconds.
+_DRAINED: t.Final = 60.0
 _SHOWN: t.Final = 10
 _CLASSES: t.Final = "/apis/scheduling.k8s.io/v1/priorityclasses"
 _DENIED: t.Final = re.compile(r'User "(?P<user>[^"]*)" cannot (?P<verb>\w+) resource "(?P<what>[^"]*)"(?P<where>.*)')
@@ -220,10 +222,15 @@ def _prepare(api: Api, request: Request, table: Table, inventory: Inventory) -> 
     namespaces: list[Object] = []
     handed: list[tuple[ObjectId, Object]] = []
     taken: dict[ObjectId, Object] = {}
+    kept: frozenset[ObjectId] = frozenset()
+    alive: dict[str, Object] = {}
     if backends.limits == "static":
         namespaces = listed(api, "/api/v1/namespaces", metadata_only=True)
         # Even without Kyverno: what it generated outlives it.
-        taken = _generated(api, discovery)
+        generated = _generated(api, discovery)
+        alive = _generating(api, discovery) if generated else {}
+        kept = planning.stays(generated, alive, inventory, prune=request.options.prune)
+        taken = {one: live for one, live in generated.items() if one not in kept}
     else:
         handed = _left_behind(api, table, discovery, inventory)
         namespaces = listed(api, "/api/v1/namespaces", metadata_only=True) if handed else []
@@ -258,7 +265,11 @@ def _prepare(api: Api, request: Request, table: Table, inventory: Inventory) -> 
         )
 
     compiled = render(table, backends, known)
-    sources = [Source(dict(one), f"table: {one['kind']} {one['metadata']['name']}") for one in compiled.objects]
+    sources = [
+        Source(dict(one), f"table: {one['kind']} {one['metadata']['name']}")
+        for one in compiled.objects
+        if planning.place(one) not in kept
+    ]
     keep = planning.table_object(table, merged(plain(request.table)), inventory)
     sources.append(Source(keep, "the table itself"))
     view = _View(api, discovery, gone, {_path(discovery, one) for one in taken})
@@ -296,7 +307,7 @@ def _prepare(api: Api, request: Request, table: Table, inventory: Inventory) -> 
         planned.plan.changes,
         classes=gone,
         class_resource=discovery.preferred("scheduling.k8s.io", "PriorityClass"),
-        handed=[*steps, *unmarked(api, discovery, taken, {one.id for one in planned.wanted})],
+        handed=[*steps, *unmarked(discovery, taken, {one.id for one in planned.wanted}, alive)],
         left_open=left,
     )
     if given:
@@ -304,6 +315,14 @@ def _prepare(api: Api, request: Request, table: Table, inventory: Inventory) -> 
         if not stages.record:
             stages.record = [dataclasses.replace(one, payload=RecordStep(frozenset(), frozenset())) for one in closing]
     warnings += [f"the glass is broken: {one.said}; it is left open." for one in staying]
+    if kept:
+        warnings.append(
+            f"{len(kept)} limit(s) stay Kyverno's, as its policies are there still; with prune: true the policies go "
+            "and the manifests take over."
+        )
+    warnings += planning.changed_backends(
+        [*planned.current.live], table, backends, [name for name, value in request.backends.items() if value == AUTO]
+    )
     warnings += _failing(compiled)
     warnings += _expressions(planned)
     warnings += [one for one in compiled.warnings if not one.startswith("limits are static")]
@@ -409,13 +428,17 @@ def _policy(generated: Mapping[str, t.Any]) -> str:
     return str(generated["metadata"]["labels"][planning.POLICY_LABEL])
 
 
+def _generating(api: Api, discovery: Discovery) -> dict[str, Object]:
+    """Return Kyverno's generating policies by name."""
+    resource = discovery.preferred(planning.KYVERNO_GROUP, "GeneratingPolicy")
+    found = listed(api, resource.path()) if resource is not None else []
+    return {str(one["metadata"]["name"]): one for one in found}
+
+
 def unmarked(
-    api: Api, discovery: Discovery, taken: Mapping[ObjectId, Object], wanted: Collection[ObjectId]
+    discovery: Discovery, taken: Mapping[ObjectId, Object], wanted: Collection[ObjectId], alive: Collection[str]
 ) -> list[Change]:
     """Return the changes that take Kyverno's marks off manifests whose policy is gone: a run was cut off there."""
-    resource = discovery.preferred(planning.KYVERNO_GROUP, "GeneratingPolicy")
-    names = sorted({_policy(live) for one, live in taken.items() if one in wanted})
-    alive = {one for one in names if resource is not None and api.get(resource.path("", one)) is not None}
     made = []
     for one, live in sorted(taken.items()):
         body = planning.without_kyverno(live) if one in wanted and _policy(live) not in alive else None
@@ -502,6 +525,8 @@ def _execute(api: Api, made: Prepared, *, timeout: float, wait: bool) -> list[st
         engine.execute(api, _part(made, stages.record), timeout=timeout)
     for change in stages.handed:
         _replace(api, change.payload)
+    deletes = [one.payload for one in stages.last if isinstance(one.payload, DeleteStep)]
+    quieten(api, [one for one in deletes if one.id.kind == "GeneratingPolicy"], timeout)
     view = t.cast(Api, _View(api, Discovery([]), (), {_place(c) for c in stages.applied if _is_taken(made, c)}))
     if stages.applied:
         engine.execute(view, _part(made, stages.applied), timeout=timeout)
@@ -515,11 +540,10 @@ def _execute(api: Api, made: Prepared, *, timeout: float, wait: bool) -> list[st
             for c in stages.applied
         ):
             time.sleep(_NOTICED)
-    deletes = [one for one in stages.last if isinstance(one.payload, DeleteStep)]
     last = [*made.closing, *stages.last]
     if last:
         engine.execute(api, _part(made, last), timeout=timeout)
-    gone = {one.payload.id.name for one in deletes if one.payload.id.kind == "GeneratingPolicy"}
+    gone = {one.id.name for one in deletes if one.id.kind == "GeneratingPolicy"}
     loose = {one for one, policy in made.taken.items() if policy in gone}
     settle(api, [one for one in made.planned.wanted if one.id in loose], timeout)
     return waited
@@ -547,6 +571,42 @@ def _replace(api: Api, step: planning.HandOverStep) -> None:
         # Changed or gone since it was read: the next run looks again.
         if error.status not in (404, 409):
             raise
+
+
+def quieten(api: Api, steps: Iterable[DeleteStep], timeout: float) -> None:
+    """Have Kyverno let go of what its policies made, before they are deleted.
+
+    Kyverno keeps in memory what it has made, and puts back whatever is changed there. When a policy goes while Kyverno
+    works on a request of that policy, the request puts it back into that memory, and Kyverno reverts and deletes for
+    ever. So a policy stops to keep things first, then Kyverno finishes what it had begun, and then the policy goes,
+    which clears that memory once more.
+    """
+    names = set()
+    for step in steps:
+        path = step.resource.path(step.id.namespace, step.id.name)
+        live = api.get(path)
+        if live is None:
+            continue
+        names.add(step.id.name)
+        if planning.keeps(live):
+            api.apply(path, planning.quiet(live), force=True)
+    deadline = time.monotonic() + min(timeout, _DRAINED)
+    while names and _busy(api, names) and time.monotonic() < deadline:
+        time.sleep(0.5)
+
+
+def _busy(api: Api, policies: Collection[str]) -> bool:
+    """Say whether Kyverno has requests of these policies before it; the second look tells."""
+    time.sleep(_NOTICED / 2)
+    try:
+        waiting = listed(api, "/apis/kyverno.io/v2/updaterequests")
+    except ServerError as error:
+        # Without the right to look, time has to do.
+        if error.status not in (403, 404):
+            raise
+        time.sleep(_NOTICED)
+        return False
+    return any((one.get("spec") or {}).get("policy") in policies for one in waiting)
 
 
 def settle(api: Api, wanted: Iterable[Wanted], timeout: float) -> None:

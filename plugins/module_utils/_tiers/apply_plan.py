@@ -219,6 +219,75 @@ def without_kyverno(live: Mapping[str, t.Any]) -> Object | None:
     return body
 
 
+def place(one: Mapping[str, t.Any]) -> ObjectId:
+    """Return which object a manifest is."""
+    meta = one["metadata"]
+    group = str(one["apiVersion"]).rpartition("/")[0]
+    return ObjectId(group, str(one["kind"]), str(meta.get("namespace") or ""), str(meta["name"]))
+
+
+def stays(
+    generated: Mapping[ObjectId, Mapping[str, t.Any]],
+    alive: Mapping[str, Mapping[str, t.Any]],
+    inventory: Inventory,
+    *,
+    prune: bool,
+) -> frozenset[ObjectId]:
+    """Return the generated limits that Kyverno goes on to keep, so that two owners never pull at one object.
+
+    :param alive: Kyverno's generating policies by name; those of this inventory go when *prune* is set.
+    """
+    keepers = {
+        name
+        for name, one in alive.items()
+        if not (prune and (one["metadata"].get("labels") or {}).get(inventory.label) == inventory.name)
+    }
+    return frozenset(one for one, live in generated.items() if live["metadata"]["labels"][POLICY_LABEL] in keepers)
+
+
+def keeps(policy: Mapping[str, t.Any]) -> bool:
+    """Say whether Kyverno keeps what this policy generated as it is."""
+    evaluation = policy["spec"].get("evaluation") or {}
+    return bool((evaluation.get("synchronize") or {}).get("enabled"))
+
+
+def quiet(policy: Mapping[str, t.Any]) -> Object:
+    """Return a generating policy that keeps nothing and makes nothing in namespaces that are there already."""
+    body = _replaceable(policy)
+    body["metadata"] = {
+        key: body["metadata"][key] for key in ("name", "labels", "annotations") if key in body["metadata"]
+    }
+    body["spec"]["evaluation"] = {
+        **(body["spec"].get("evaluation") or {}),
+        "synchronize": {"enabled": False},
+        "generateExisting": {"enabled": False},
+    }
+    return body
+
+
+def changed_backends(
+    recorded: Iterable[ObjectId], table: Table, backends: Backends, automatic: Iterable[str]
+) -> list[str]:
+    """Return one sentence for each concern that was left to us and passes from one backend to the other."""
+    concerns = set()
+    for one in recorded:
+        if one.kind in ("LimitRange", "ResourceQuota") and backends.limits == "kyverno":
+            concerns.add("limits")
+        if not superseded(one, table, backends):
+            continue
+        if one.kind.startswith("Mutating"):
+            concerns.add("pods")
+        elif one.kind.startswith("Validating") and not one.name.endswith("quota-order"):
+            concerns.add("guards")
+        elif one.kind == "GeneratingPolicy":
+            concerns.add("limits")
+    return [
+        f"{name}: auto means {getattr(backends, name)} now; it was applied with another backend before. Set {name} to "
+        "keep one."
+        for name in sorted(concerns.intersection(automatic))
+    ]
+
+
 def superseded(one: ObjectId, table: Table, backends: Backends) -> bool:
     """Say whether an object that is no longer wanted only belongs to a backend that another one has replaced."""
     order = f"{table.prefix}quota-order"

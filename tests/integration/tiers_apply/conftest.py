@@ -177,6 +177,12 @@ class Site:
         """Return the labels of the LimitRanges or ResourceQuotas of a namespace."""
         return [one["metadata"]["labels"] for one in self.items(f"/api/v1/namespaces/{namespace}/{kind}")]
 
+    def uids(self, namespace: str) -> list[str]:
+        """Return the uids of the LimitRanges and ResourceQuotas of a namespace."""
+        kinds = ("limitranges", "resourcequotas")
+        found = [one for kind in kinds for one in self.items(f"/api/v1/namespaces/{namespace}/{kind}")]
+        return [one["metadata"]["uid"] for one in found]
+
     def clear(self) -> None:
         """Take everything of the namespace tiers, and the namespaces that tests made, away."""
         for kind in ("validatingadmissionpolicybindings", "mutatingadmissionpolicybindings"):

@@ -63,7 +63,7 @@ def test_generated_in_force_and_requests_do_not_grow(site: Site) -> None:
     assert site.writes(mark) == []
 
 
-def test_from_static_to_kyverno(site: Site) -> None:
+def test_from_static_to_kyverno_and_back(site: Site) -> None:
     wiki = site.ready(site.namespace("4-aux-wiki"))
     dns = site.namespace("0-core-dns")
     site.apply()
@@ -84,6 +84,33 @@ def test_from_static_to_kyverno(site: Site) -> None:
     assert site.until(lambda: site.get(quota)["spec"]["hard"]["pods"] == "20", 30)
     assert not kyverno(site, prune=True)["changed"]
     assert site.until(lambda: site.limits(wiki) == site.limits(dns) == BOTH, 30)
+
+    # Without pruning, Kyverno goes on keeping the limits; native policies come beside its own.
+    kept = site.apply()
+    assert len(kept["stale"]) == 9
+    assert any("limit(s) stay Kyverno's" in one for one in kept["warnings"])
+    assert not site.apply()["changed"]
+    before = {one: site.uids(one) for one in (wiki, dns)}
+    back = site.apply(prune=True)
+    assert {one["kind"] for one in back["changes"] if one["action"] == "delete"} == {
+        "GeneratingPolicy",
+        "MutatingPolicy",
+        "ValidatingPolicy",
+        "ClusterRole",
+    }
+    assert all(site.items(f"{POLICIES}/{kind}") == [] for kind in CEL)
+    for one in (wiki, dns):
+        for kind in ("limitranges", "resourcequotas"):
+            assert not any(key.startswith("generate.") for key in site.labels(kind, one)[0])
+    # The same ones all the time, and Kyverno does not come back to them.
+    assert {one: site.uids(one) for one in (wiki, dns)} == before
+    assert site.until(lambda: injected(site, wiki))
+    # More than one pass of Kyverno in the lab (15 s).
+    assert not site.until(lambda: {one: site.uids(one) for one in (wiki, dns)} != before, 17)
+    assert not site.apply(prune=True)["changed"]
+    patch = {"spec": {"hard": {"pods": "7"}}}
+    site.ask("PATCH", quota, patch, "application/merge-patch+json")
+    assert not site.until(lambda: site.get(quota)["spec"]["hard"]["pods"] != "7", 3)
 
 
 def test_cut_off_between_the_new_backend_and_the_old_one(site: Site) -> None:

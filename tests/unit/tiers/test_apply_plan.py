@@ -200,10 +200,7 @@ def test_marks_whose_policy_is_gone_are_taken_off_by_the_next_run(
 ) -> None:
     live = quota("4-aux-wiki", **MARKED)
     one, other = (ObjectId("", "ResourceQuota", name, "tier-quota") for name in ("4-aux-wiki", "opted-out"))
-    policy = Resource("policies.kyverno.io", "v1", "GeneratingPolicy", "generatingpolicies", namespaced=False)
-    made = apply.unmarked(
-        t.cast(t.Any, _Limits(live, policies=policies)), Discovery([QUOTA, policy]), {one: live, other: live}, {one}
-    )
+    made = apply.unmarked(Discovery([QUOTA]), {one: live, other: live}, {one}, policies)
     assert [change.name for change in made] == changes
     assert not any(apply_plan.without_kyverno(change.payload.body) for change in made)
 
@@ -216,6 +213,108 @@ def test_marks_are_taken_off_even_if_that_takes_long_and_a_namespace_goes(monkey
     ids = [ObjectId("", "ResourceQuota", name, "tier-quota") for name in ("4-aux-wiki", "4-aux-gone")]
     apply.settle(t.cast(t.Any, server), [Wanted(one, QUOTA, {}) for one in ids], 120.0)
     assert apply_plan.without_kyverno(next(iter(server.live.values()))) is None
+
+
+def generating(name: str = "tier-quota", owner: str = INVENTORY.name, *, synchronize: bool = True) -> t.Any:
+    return {
+        "apiVersion": "policies.kyverno.io/v1",
+        "kind": "GeneratingPolicy",
+        "metadata": {"name": name, "uid": "u", "managedFields": [{}], "labels": {INVENTORY.label: owner}},
+        "spec": {
+            "evaluation": {
+                "admission": {"enabled": True},
+                "synchronize": {"enabled": synchronize},
+                "generateExisting": {"enabled": True},
+            },
+            "generate": [{"expression": "generator.Apply(variables.ns, [])"}],
+        },
+        "status": {"conditionStatus": {"ready": True}},
+    }
+
+
+def test_limits_stay_where_their_policy_stays() -> None:
+    one, other = (ObjectId("", "ResourceQuota", name, "tier-quota") for name in ("4-aux-wiki", "3-edge-web"))
+    live = {one: quota("4-aux-wiki", **MARKED), other: quota("3-edge-web", **{**MARKED, apply_plan.POLICY_LABEL: "x"})}
+    alive = {"tier-quota": generating()}
+    assert apply_plan.stays(live, alive, INVENTORY, prune=False) == {one}
+    assert apply_plan.stays(live, alive, INVENTORY, prune=True) == frozenset()
+    assert apply_plan.stays(live, {"tier-quota": generating(owner="else")}, INVENTORY, prune=True) == {one}
+    assert apply_plan.stays(live, {}, INVENTORY, prune=False) == frozenset()
+
+
+def test_a_quiet_policy_keeps_nothing_and_is_otherwise_the_same() -> None:
+    policy = generating()
+    quiet = apply_plan.quiet(policy)
+    assert apply_plan.keeps(policy)
+    assert not apply_plan.keeps(quiet)
+    assert quiet["spec"]["evaluation"]["generateExisting"] == {"enabled": False}
+    assert quiet["spec"]["evaluation"]["admission"] == {"enabled": True}
+    assert quiet["spec"]["generate"] == policy["spec"]["generate"]
+    assert quiet["metadata"] == {"name": "tier-quota", "labels": {INVENTORY.label: INVENTORY.name}}
+    assert "status" not in quiet
+
+
+class _Quietening:
+    """Policies, and what Kyverno has before it, look by look."""
+
+    def __init__(self, policies: t.Any, looks: t.Any) -> None:
+        self.policies, self.looks = policies, iter(looks)
+        self.done: list[str] = []
+
+    def get(self, path: str) -> t.Any:
+        return self.policies.get(path)
+
+    def apply(self, path: str, body: t.Any, *, force: bool) -> None:
+        assert force
+        self.done.append(f"apply {path}")
+        self.policies[path] = body
+
+    def pages(self, path: str, **_kwargs: t.Any) -> t.Any:
+        self.done.append(f"list {path}")
+        found = next(self.looks)
+        if isinstance(found, Exception):
+            raise found
+        yield Page([{"spec": {"policy": one}} for one in found], 0)
+
+
+def test_kyverno_finishes_what_it_began_before_its_policies_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "sleep", lambda _seconds: None)
+    resource = Resource("policies.kyverno.io", "v1", "GeneratingPolicy", "generatingpolicies", namespaced=False)
+    path = resource.path("", "tier-quota")
+    steps = [
+        DeleteStep(ObjectId("policies.kyverno.io", "GeneratingPolicy", "", name), resource, "u")
+        for name in ("tier-quota", "gone-already")
+    ]
+    look = "list /apis/kyverno.io/v2/updaterequests"
+    server = _Quietening({path: generating()}, [["tier-quota"], ["another"]])
+    apply.quieten(t.cast(t.Any, server), steps, 60.0)
+    assert server.done == [f"apply {path}", look, look]
+    # A run that was cut off there goes on where it was.
+    again = _Quietening({path: generating(synchronize=False)}, [ServerError("no", status=403)])
+    apply.quieten(t.cast(t.Any, again), steps, 60.0)
+    assert again.done == [look]
+    none = _Quietening({}, [])
+    apply.quieten(t.cast(t.Any, none), steps, 60.0)
+    assert none.done == []
+
+
+@pytest.mark.parametrize(
+    ("backends", "recorded", "said"),
+    [
+        (Backends(), [("", "LimitRange", "4-aux-x", "tier-defaults")], ["limits"]),
+        (
+            Backends("static", "native", "native"),
+            [("policies.kyverno.io", "MutatingPolicy", "", "tier-pods")],
+            ["pods"],
+        ),
+        (Backends("static", "native", "native"), [("", "LimitRange", "4-aux-x", "tier-defaults")], []),
+    ],
+)
+def test_a_backend_that_changes_by_itself_is_told(backends: Backends, recorded: t.Any, said: list[str]) -> None:
+    found = [ObjectId(*one) for one in recorded]
+    told = apply_plan.changed_backends(found, TABLE, backends, ["limits", "pods", "guards"])
+    assert [one.partition(":")[0] for one in told] == said
+    assert apply_plan.changed_backends(found, TABLE, backends, []) == []
 
 
 def test_what_the_table_does_not_want_is_not_handed_over() -> None:
