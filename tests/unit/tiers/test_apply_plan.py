@@ -258,7 +258,7 @@ class _Quietening:
     """Policies, and what Kyverno has before it, look by look."""
 
     def __init__(self, policies: t.Any, looks: t.Any) -> None:
-        self.policies, self.looks = policies, iter(looks)
+        self.policies, self.looks = policies, list(looks)
         self.done: list[str] = []
 
     def get(self, path: str) -> t.Any:
@@ -271,7 +271,7 @@ class _Quietening:
 
     def pages(self, path: str, **_kwargs: t.Any) -> t.Any:
         self.done.append(f"list {path}")
-        found = next(self.looks)
+        found = self.looks.pop(0)
         if isinstance(found, Exception):
             raise found
         yield Page([{"spec": {"policy": one}} for one in found], 0)
