@@ -12,12 +12,12 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lab import build, eso, holders, inventory, kube, kyverno, openbao, pods, postgres, transit
+from lab import build, eso, flux, git, holders, inventory, kube, kyverno, openbao, pods, postgres, transit
 from lab.errors import LabError
 from lab.files import locked, private_dir, read_json, write_json
 from lab.holders import Holder
@@ -47,7 +47,18 @@ ROOT = Path(__file__).parent.parent
 CLUSTERS = {"core-infra": "upstream", "member-prod": "downstream"}
 COMPONENTS = (openbao.COMPONENT, *CLUSTERS)
 # Started only when asked for by name.
-OPTIONAL = (eso.COMPONENT, kyverno.COMPONENT, pods.COMPONENT, postgres.COMPONENT, transit.COMPONENT)
+OPTIONAL = (
+    eso.COMPONENT,
+    flux.COMPONENT,
+    git.COMPONENT,
+    kyverno.COMPONENT,
+    pods.COMPONENT,
+    postgres.COMPONENT,
+    transit.COMPONENT,
+)
+# Run next to every cluster that is up.
+_BESIDE_CLUSTERS = (eso.COMPONENT, flux.COMPONENT, kyverno.COMPONENT)
+_Controllers = eso.ExternalSecrets | flux.Flux | kyverno.Kyverno
 DEFAULT = "default"
 _PROXY = "proxy"
 
@@ -88,6 +99,8 @@ class Lab:
             for index, (cluster, role) in enumerate(CLUSTERS.items())
         }
         self._eso = {name: eso.ExternalSecrets(cluster) for name, cluster in self._clusters.items()}
+        self._git = git.Git(self.state)
+        self._flux = {name: flux.Flux(cluster) for name, cluster in self._clusters.items()}
         self._kyverno = {name: kyverno.Kyverno(cluster) for name, cluster in self._clusters.items()}
         self._pods = pods.OpenBaoPods(self._clusters[pods.CLUSTER], self._openbao)
         self._holders: list[Holder] = []
@@ -117,14 +130,17 @@ class Lab:
     def _prepare(self) -> None:
         """Ports, certificates, keys, holders: made once, then found again."""
         names = [*self._openbao.port_names, *self._transit.port_names, self.postgres.port_name]
+        names += self._git.port_names
         for cluster in self._clusters.values():
             names += cluster.port_names
         names += [part.port_name for part in self._eso.values()]
         names += [port for part in self._kyverno.values() for port in part.port_names]
+        names += [port for part in self._flux.values() for port in part.port_names]
         names += [f"{_PROXY}-{node}.{kind}" for node in openbao.NODES for kind in ("listen", "control")]
         self._known_ports = self._ports.ensure(names)
         self._openbao.prepare(self._known_ports)
         self._transit.prepare(self._known_ports)
+        self._git.prepare(self._known_ports)
         self.postgres.prepare(self._known_ports)
         for cluster in self._clusters.values():
             cluster.prepare(self._known_ports)
@@ -132,6 +148,8 @@ class Lab:
             part.prepare(self._known_ports)
         for engine in self._kyverno.values():
             engine.prepare(self._known_ports)
+        for controllers in self._flux.values():
+            controllers.prepare(self._known_ports)
         self._holders = holders.make(self.state / "holders")
         self._prepared = True
 
@@ -173,6 +191,10 @@ class Lab:
             rows += cluster.processes()
         for part in self._optional():
             rows += part.processes()
+        if flux.COMPONENT not in self.components:
+            rows += [row for part in self._flux.values() if part.followed for row in part.processes()]
+        if git.COMPONENT in self.components:
+            rows += self._git.processes()
         if pods.COMPONENT in self.components:
             rows += self._pods.processes()
         if transit.COMPONENT in self.components:
@@ -181,13 +203,15 @@ class Lab:
             rows += self.postgres.processes()
         return rows
 
-    def _optional(self, *components: str) -> list[eso.ExternalSecrets | kyverno.Kyverno]:
+    def _optional(self, *components: str) -> list[_Controllers]:
         """Controllers next to the chosen clusters, if they are chosen; of the components named or of all."""
         chosen = [name for name in self.components if not components or name in components]
         clusters = [name for name in self._clusters if name in self.components]
-        made: list[eso.ExternalSecrets | kyverno.Kyverno] = []
+        made: list[_Controllers] = []
         if eso.COMPONENT in chosen:
             made += [self._eso[name] for name in clusters]
+        if flux.COMPONENT in chosen:
+            made += [self._flux[name] for name in clusters]
         if kyverno.COMPONENT in chosen:
             made += [self._kyverno[name] for name in clusters]
         return made
@@ -264,9 +288,12 @@ class Lab:
             if init and openbao.COMPONENT not in wanted:
                 raise LabError("init wants the component openbao")
             running = {row.component for row in self._table() if self._supervisor.find(row.name)}
+            if flux.COMPONENT not in self.components:
+                # Controllers of one cluster that follow_flux() started are no reason for some in the others.
+                running.discard(flux.COMPONENT)
             proxy = proxy or _PROXY in running
             chosen = [name for name in known if name in wanted or name in running]
-            for name in (eso.COMPONENT, kyverno.COMPONENT):
+            for name in _BESIDE_CLUSTERS:
                 if name in chosen and not set(chosen) & set(self._clusters):
                     raise LabError(f"{name} wants a cluster: {', '.join(self._clusters)}")
             if pods.COMPONENT in chosen and not {openbao.COMPONENT, pods.CLUSTER} <= set(chosen):
@@ -295,7 +322,7 @@ class Lab:
         for name in content:
             if name in self._clusters:
                 steps += self._clusters[name].steps()
-            if name in (eso.COMPONENT, kyverno.COMPONENT):
+            if name in _BESIDE_CLUSTERS:
                 steps += [step for part in self._optional(name) for step in part.steps()]
             if name == postgres.COMPONENT:
                 steps += self.postgres.steps()
@@ -547,6 +574,44 @@ class Lab:
             self._describe(self.components, proxied=self.proxied)
             self.restart(f"{cluster}-apiserver")
 
+    def follow_flux(
+        self, cluster: str, namespace: str = flux.NAMESPACE, *, trust_git: bool = False
+    ) -> dict[str, tuple[str, ...]]:
+        """(Re)start Flux's controllers with the arguments, environment and ServiceAccounts of their Deployments.
+
+        Needs nothing but the Deployments that somebody put into the cluster; the component flux need not be up. With
+        *trust_git*, they trust the authority of the lab's Git server, as a site's machines trust the site's.
+        Returns the arguments by controller.
+        """
+        with self._locked():
+            self._load()
+            self._one_of(cluster, tuple(self._clusters))
+            mine = self._flux[cluster]
+            told = mine.follow(namespace, self._git.ca if trust_git else None)
+            rows = mine.processes()
+            self._supervisor.stop(rows)
+            self._start(rows, content=())
+            return told
+
+    def set_flux(
+        self, cluster: str, *, lockdown: bool = True, arguments: Mapping[str, Sequence[str]] | None = None
+    ) -> dict[str, tuple[str, ...]]:
+        """Give the Deployments that the component flux made other arguments, and restart the controllers with them.
+
+        *arguments* are more of them, by controller, after the lab's own. Returns all of them.
+        """
+        with self._locked():
+            self._load()
+            self._one_of(cluster, tuple(self._clusters))
+            self._flux[cluster].deploy(lockdown=lockdown, arguments=arguments)
+            return self.follow_flux(cluster)
+
+    @property
+    def git(self) -> git.Git:
+        """The Git server (component git) and its repositories."""
+        self._load()
+        return self._git
+
     @property
     def holders(self) -> list[Holder]:
         """People with keys."""
@@ -586,6 +651,7 @@ class Lab:
         if saved:
             found |= {*saved.shares, *saved.shares_base64, saved.root_token}
         found |= set(self._transit.saved().values())
+        found |= self._git.secrets()
         if not self.state.is_dir():
             return found
         for file in self.state.rglob("*"):
@@ -643,6 +709,7 @@ class Lab:
                 },
             },
             "clusters": {name: plain(asdict(cluster)) for name, cluster in self.clusters.items()},
+            "git": {"url": self._git.url, "http_url": self._git.http_url, "ca_file": str(self._git.ca)},
             "holders": [plain(asdict(holder)) for holder in self._holders],
         }
 

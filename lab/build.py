@@ -125,6 +125,19 @@ PROGRAMS = {
                 ("kyverno", "cli/kubectl-kyverno", 180),
             )
         ),
+        *(
+            Program(
+                name,
+                version,
+                name,
+                f"github.com/fluxcd/{name}",
+                seconds,
+                folder_variable="FLUX_BIN_DIR",
+                kept=(("config/crd/bases", "crds"), ("config/manager", f"{name}-manager")),
+                source=f"github.com/fluxcd/{name}",
+            )
+            for name, version, seconds in (("kustomize-controller", "1.9.4", 300), ("source-controller", "1.9.3", 180))
+        ),
     )
 }
 
@@ -202,11 +215,10 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "", "GOTOOLCHAIN": "local", "GOWORK": "off"}
 
 
-def _fetched(go: Path, program: Program, name: str) -> Path:
-    """The sources of a module, whose hash in go.sum is checked first."""
-    module = MODULES / program.module
+def fetched(go: Path, module: Path, name: str, version: str) -> Path:
+    """The sources of a Go module, whose hash in the go.sum of our folder *module* is checked first."""
     done = subprocess.run(
-        [str(go), "mod", "download", "-json", f"{name}@v{program.version}"],
+        [str(go), "mod", "download", "-json", f"{name}@v{version}"],
         cwd=module,
         env=_environment(),
         stdin=subprocess.DEVNULL,
@@ -215,10 +227,14 @@ def _fetched(go: Path, program: Program, name: str) -> Path:
     )
     if done.returncode:
         raise LabError(f"downloading {name} failed:\n{done.stdout.decode()}{done.stderr.decode()}")
-    fetched = json.loads(done.stdout)
-    if f"{name} v{program.version} {fetched['Sum']}" not in (module / "go.sum").read_text().splitlines():
-        raise LabError(f"{name} v{program.version} is not what {module / 'go.sum'} says")
-    return Path(fetched["Dir"])
+    found = json.loads(done.stdout)
+    if f"{name} v{version} {found['Sum']}" not in (module / "go.sum").read_text().splitlines():
+        raise LabError(f"{name} v{version} is not what {module / 'go.sum'} says")
+    return Path(found["Dir"])
+
+
+def _fetched(go: Path, program: Program, name: str) -> Path:
+    return fetched(go, MODULES / program.module, name, program.version)
 
 
 def _keep(program: Program, original: Path, folder: Path) -> None:

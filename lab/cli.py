@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import signal
@@ -14,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from lab import build
+from lab import build, flux_manifests, git
 from lab.api import COMPONENTS, DEFAULT, OPTIONAL, Lab
 from lab.errors import Cancelled, LabError
 from lab.pki import Pair
@@ -71,6 +72,28 @@ def _parser() -> argparse.ArgumentParser:
     builder = commands.add_parser("build", help="build missing programs")
     builder.add_argument("--only", type=_list, metavar="PROGRAM,...", help=", ".join(build.PROGRAMS))
 
+    controllers = commands.add_parser("flux", help="restart Flux's controllers next to a cluster")
+    controllers.add_argument(
+        "action",
+        choices=("follow", "lock", "unlock"),
+        help="follow: with what their Deployments in the cluster say; lock, unlock: change the lab's Deployments first",
+    )
+    controllers.add_argument("cluster", metavar="CLUSTER")
+    controllers.add_argument("--trust-git", action="store_true", help="they trust the authority of the Git server")
+
+    repository = commands.add_parser("repository", help="put a folder into the Git server, and say its address")
+    repository.add_argument("repository", metavar="NAME")
+    repository.add_argument("folder", type=Path, metavar="FOLDER")
+
+    commands.add_parser("flux-manifests", help="say where Flux's install.yaml is, and its sha256")
+
+    repositories = commands.add_parser("git", help="run the Git server in the foreground")
+    repositories.add_argument("--folder", type=Path, required=True)
+    for option in ("listen", "listen-tls"):
+        repositories.add_argument(f"--{option}", type=int, required=True, metavar="PORT")
+    for option in ("cert", "key"):
+        repositories.add_argument(f"--{option}", type=Path, required=True)
+
     proxy = commands.add_parser("proxy", help="run one counting proxy in the foreground")
     for option in ("name", "tls-server-name", "log"):
         proxy.add_argument(f"--{option}", dest=f"proxy_{option.replace('-', '_')}")
@@ -122,6 +145,13 @@ def _run(options: argparse.Namespace) -> int:
     if options.command == "build":
         _build(options.only)
         return 0
+    if options.command == "flux-manifests":
+        file = flux_manifests.install()
+        _say(json.dumps({"path": str(file), "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}))
+        return 0
+    if options.command == "git":
+        git.serve(options.folder, options.listen, options.listen_tls, Pair(options.cert, options.key))
+        return 0
     lab = Lab(options.name, options.state_dir, _say)
     begin = time.monotonic()
     match options.command:
@@ -146,6 +176,17 @@ def _run(options: argparse.Namespace) -> int:
             lab.pause(*options.names)
         case "resume":
             lab.resume(*options.names)
+        case "repository":
+            made = lab.git.repository(options.repository)
+            made.commit(options.folder, "As in the folder", replace=True)
+            _say(made.url)
+        case "flux":
+            if options.action == "follow":
+                told = lab.follow_flux(options.cluster, trust_git=options.trust_git)
+            else:
+                told = lab.set_flux(options.cluster, lockdown=options.action == "lock")
+            for controller, arguments in told.items():
+                _say(f"{controller} {' '.join(arguments)}")
         case "init":
             lab.init_openbao()
         case "unseal":

@@ -198,6 +198,8 @@ def test_programs_can_be_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         "kyverno-admission-controller",
         "kyverno-background-controller",
         "kyverno",
+        "kustomize-controller",
+        "source-controller",
     ]
     monkeypatch.setenv("OPENBAO_BIN", str(tmp_path / "none"))
     with pytest.raises(LabError, match="OPENBAO_BIN"):
