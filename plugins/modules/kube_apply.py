@@ -42,17 +42,28 @@ options:
     elements: dict
     default: []
   manifests:
-    description: Files with wanted objects, each with one or more YAML documents.
+    description:
+      - Files with wanted objects, each with one or more YAML documents, from the controller or from the web.
+      - They are read whole, checked and parsed before anything is sent to the cluster. Larger ones than 32 MiB are
+        refused.
     type: list
     elements: dict
     default: []
     suboptions:
       path:
-        description: Path of the file on the controller.
+        description: Path of the file on the controller. Either this or O(manifests[].url).
         type: path
-        required: true
+      url:
+        description:
+          - Address of the file. It is https, or http on loopback. Redirects may lead to such addresses only.
+          - The certificate is checked with the authorities of the system, or those of O(manifests[].ca_file). Proxies
+            of the environment are not used.
+        type: str
+      ca_file:
+        description: PEM file with the authorities of O(manifests[].url).
+        type: path
       sha256:
-        description: Refuse the file unless it has this checksum.
+        description: Refuse the file unless it has this checksum. Required with O(manifests[].url).
         type: str
   inventory:
     description: Under which name the objects are owned.
@@ -213,7 +224,11 @@ from ansible_collections.hackspace.infra.plugins.module_utils._clients.kube impo
     client_of,
     take_login,
 )
-from ansible_collections.hackspace.infra.plugins.module_utils._core.errors import InvalidInput
+from ansible_collections.hackspace.infra.plugins.module_utils._clients.sources import (
+    MANIFEST_OPTIONS,
+    MANIFEST_RULES,
+    read_manifests,
+)
 from ansible_collections.hackspace.infra.plugins.module_utils._core.module import (
     OWNERSHIP,
     ArgumentSpec,
@@ -221,7 +236,7 @@ from ansible_collections.hackspace.infra.plugins.module_utils._core.module impor
     plan_result,
     run,
 )
-from ansible_collections.hackspace.infra.plugins.module_utils._kube import engine, manifests, model, redact
+from ansible_collections.hackspace.infra.plugins.module_utils._kube import engine, model, redact
 from ansible_collections.hackspace.infra.plugins.module_utils._kube.plan import Options
 
 SPEC = CONNECTION_SPEC.merge(OWNERSHIP).merge(
@@ -233,7 +248,8 @@ SPEC = CONNECTION_SPEC.merge(OWNERSHIP).merge(
                 "type": "list",
                 "elements": "dict",
                 "default": [],
-                "options": {"path": {"type": "path", "required": True}, "sha256": {"type": "str"}},
+                "options": MANIFEST_OPTIONS,
+                **MANIFEST_RULES,
             },
             "inventory": {
                 "type": "dict",
@@ -276,24 +292,6 @@ def _paths(body: t.Any, rules: t.Sequence[redact.Rule]) -> tuple[redact.Path, ..
     return redact.paths_for(rules, kind=kind, secret=kind == "Secret")
 
 
-def read_manifests(entries: t.Sequence[t.Mapping[str, t.Any]]) -> list[model.Source]:
-    """Return the objects in the manifests."""
-    found: list[model.Source] = []
-    for index, entry in enumerate(entries):
-        try:
-            with open(entry["path"], "rb") as handle:
-                content = handle.read()
-        except OSError as error:
-            raise InvalidInput(
-                f"{entry['path']} cannot be read ({error.strerror}).",
-                item=f"manifests[{index}].path",
-                rule="manifest-file",
-                fix="give an existing file on the controller.",
-            ) from None
-        found += manifests.load(content, entry["path"], entry.get("sha256"))
-    return found
-
-
 def main(module: AnsibleModule) -> dict[str, t.Any]:
     params = module.params
     given = [model.Source(body, f"objects[{index}]") for index, body in enumerate(params["objects"])]
@@ -302,7 +300,7 @@ def main(module: AnsibleModule) -> dict[str, t.Any]:
     params["objects"] = shown
     login, login_secrets = take_login(params)
     rules = redact.parse_rules(params["hidden_fields"])
-    sources = given + read_manifests(params["manifests"])
+    sources = given + read_manifests(params["manifests"], timeout=params["request_timeout"])
     hide_objects(module, login_secrets, sources, rules)
     request = engine.Request(
         sources=sources,

@@ -24,6 +24,7 @@ from .plan import (
     Options,
     Planned,
     RecordStep,
+    ReleaseStep,
     Trial,
     by_get,
     check_foreign,
@@ -54,13 +55,29 @@ def _each(function: Callable[[_T], _R], items: Sequence[_T]) -> list[_R]:
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """Everything a call wants."""
+    """Everything a call wants.
+
+    :ivar coming: namespaces that are not there yet, and are made before this is applied.
+    :ivar changing: kinds whose definitions change before this is applied, each as group and kind.
+    """
 
     sources: Sequence[Source]
     inventory: Inventory
     options: Options = dataclasses.field(default_factory=Options)
     default_namespace: str | None = None
     hidden_fields: Sequence[str] = ()
+    coming: frozenset[str] = frozenset()
+    changing: frozenset[tuple[str, str]] = frozenset()
+
+
+@dataclasses.dataclass(frozen=True)
+class Seen:
+    """What is wanted, checked, beside what is there."""
+
+    inventory: Inventory
+    wanted: list[Wanted]
+    current: Current
+    resources: dict[tuple[str, str], Resource]
 
 
 # -- read ----------------------------------------------------------------------------------------------------------
@@ -179,6 +196,14 @@ def make_plan(api: Api, request: Request) -> Planned:
     :raises InvalidInput: when what is wanted is wrong, by our rules or by the server's.
     :raises Refused: when it needs an option that was not given.
     """
+    return plan_seen(api, request, look(api, request))
+
+
+def look(api: Api, request: Request) -> Seen:
+    """Validate and read.
+
+    :raises InvalidInput: when what is wanted is wrong by our rules.
+    """
     inventory = request.inventory.checked()
     discovery = api.discover()
     wanted = parse(
@@ -188,8 +213,19 @@ def make_plan(api: Api, request: Request) -> Planned:
         default_namespace=request.default_namespace,
         hidden_fields=request.hidden_fields,
     )
-    current, resources = _read(api, discovery, inventory, wanted)
+    current, resources = _read(api, discovery, inventory, wanted, request.coming)
+    return Seen(inventory, wanted, current, resources)
+
+
+def plan_seen(api: Api, request: Request, seen: Seen) -> Planned:
+    """Compare and dry-run; nothing is written.
+
+    :raises InvalidInput: when the server says that what is wanted is wrong.
+    :raises Refused: when it needs an option that was not given.
+    """
+    inventory, wanted, current = seen.inventory, seen.wanted, seen.current
     absent = {one.id.name for one in wanted if order.is_namespace(one.id) and one.id not in current.live}
+    absent |= request.coming
     comparisons = [
         compare(
             one,
@@ -201,7 +237,8 @@ def make_plan(api: Api, request: Request) -> Planned:
     ]
     check_foreign(comparisons, adopt=request.options.adopt)
     todo = [c for c in comparisons if not c.same and not c.blind]
-    trials = _dry_run(api, todo, early=dependent(comparisons), force=request.options.force_conflicts)
+    early = dependent(comparisons, request.changing)
+    trials = _dry_run(api, todo, early=early, force=request.options.force_conflicts)
     rules = redact.parse_rules(request.hidden_fields)
     planned = finish(
         comparisons,
@@ -209,16 +246,16 @@ def make_plan(api: Api, request: Request) -> Planned:
         current=current,
         inventory=inventory,
         options=request.options,
-        resources=resources,
+        resources=seen.resources,
         hidden=lambda one: redact.paths_for(rules, kind=one.kind, secret=is_secret(one.group, one.kind)),
     )
     if current.record is None and planned.plan.changed:
-        _check_record_namespace(api, inventory, wanted)
+        _check_record_namespace(api, inventory, wanted, request.coming)
     return planned
 
 
 def _read(
-    api: Api, discovery: Discovery, inventory: Inventory, wanted: Sequence[Wanted]
+    api: Api, discovery: Discovery, inventory: Inventory, wanted: Sequence[Wanted], coming: frozenset[str]
 ) -> tuple[Current, dict[tuple[str, str], Resource]]:
     stored = api.get(f"/api/v1/namespaces/{inventory.namespace}/configmaps/{inventory.record_id.name}")
     recorded = record.parse(inventory, stored)
@@ -234,7 +271,7 @@ def _read(
             resources[item.id.group_kind] = known
     reader = _Reader(api, inventory)
     live: dict[ObjectId, Object] = {}
-    absent: set[str] = set()
+    absent: set[str] = set(coming)
 
     def read(kind: tuple[str, str]) -> dict[ObjectId, Object]:
         return reader.read(
@@ -262,8 +299,10 @@ def _read(
     return Current({k: v for k, v in live.items() if k in relevant}, recorded, stored), resources
 
 
-def _check_record_namespace(api: Api, inventory: Inventory, wanted: Sequence[Wanted]) -> None:
-    if any(order.is_namespace(one.id) and one.id.name == inventory.namespace for one in wanted):
+def _check_record_namespace(api: Api, inventory: Inventory, wanted: Sequence[Wanted], coming: frozenset[str]) -> None:
+    if inventory.namespace in coming or any(
+        order.is_namespace(one.id) and one.id.name == inventory.namespace for one in wanted
+    ):
         return
     if api.get(f"/api/v1/namespaces/{inventory.namespace}") is None:
         raise InvalidInput(
@@ -444,6 +483,8 @@ def execute(api: Api, planned: Planned, *, timeout: float) -> None:
             _apply_one(api, step, timeout)
         elif isinstance(step, DeleteStep):
             _delete_one(api, step)
+        elif isinstance(step, ReleaseStep):
+            _release_one(api, step)
     _close_record(api, planned, recording)
 
 
@@ -482,6 +523,22 @@ def _apply_one(api: Api, step: ApplyStep, timeout: float) -> None:
             if time.monotonic() - begin >= patience:
                 raise explain(error, wanted) from None
         time.sleep(0.2)
+
+
+def _release_one(api: Api, step: ReleaseStep) -> None:
+    """Apply nothing: the API server takes our fields away where nobody else has them."""
+    wanted = step.wanted
+    body: Object = {
+        "apiVersion": wanted.resource.api_version,
+        "kind": wanted.resource.kind,
+        "metadata": {"name": wanted.id.name},
+    }
+    if wanted.id.namespace:
+        body["metadata"]["namespace"] = wanted.id.namespace
+    try:
+        api.apply(wanted.resource.path(wanted.id.namespace, wanted.id.name), body)
+    except ServerError as error:
+        raise explain(error, wanted) from None
 
 
 def _delete_one(api: Api, step: DeleteStep) -> None:

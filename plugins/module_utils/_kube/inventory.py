@@ -71,16 +71,21 @@ def owner(inventory: Inventory, one: ObjectId, live: Mapping[str, Any], recorded
         return f"inventory {label}"
     if one in recorded and applied_fields(live, MANAGER) is not None:
         return ""  # the label was removed by hand
-    if labels.get("kustomize.toolkit.fluxcd.io/name"):
-        return f"Flux Kustomization {labels.get('kustomize.toolkit.fluxcd.io/namespace')}/" + str(
-            labels["kustomize.toolkit.fluxcd.io/name"]
-        )
-    if labels.get("helm.toolkit.fluxcd.io/name"):
-        return f"Flux HelmRelease {labels.get('helm.toolkit.fluxcd.io/namespace')}/" + str(
-            labels["helm.toolkit.fluxcd.io/name"]
-        )
+    flux = flux_owner(live)
+    if flux:
+        return flux
     if labels.get("app.kubernetes.io/managed-by") == "Helm":
         release = (metadata.get("annotations") or {}).get("meta.helm.sh/release-name")
         return f"Helm release {release}" if release else "Helm"
     managers = sorted({str(m.get("manager")) for m in metadata.get("managedFields") or [] if m.get("manager")})
     return "written by " + ", ".join(managers) if managers else "no mark"
+
+
+def flux_owner(live: Mapping[str, Any]) -> str:
+    """Return which object of Flux keeps a live object as it is in Git, ``""`` if none does."""
+    labels = (live.get("metadata") or {}).get("labels") or {}
+    for kind, group in (("Kustomization", "kustomize"), ("HelmRelease", "helm")):
+        mark = f"{group}.toolkit.fluxcd.io"
+        if labels.get(f"{mark}/name"):
+            return f"Flux {kind} {labels.get(f'{mark}/namespace')}/{labels[f'{mark}/name']}"
+    return ""

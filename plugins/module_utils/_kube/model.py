@@ -92,17 +92,25 @@ class ObjectId:
 
 
 class Discovery:
-    """The kinds a cluster serves."""
+    """The kinds a cluster serves, and those that it will serve before they are needed.
 
-    def __init__(self, resources: Iterable[Resource]) -> None:
+    :param promised: kinds that definitions make which are applied before; only :meth:`find` knows them.
+    """
+
+    def __init__(self, resources: Iterable[Resource], promised: Iterable[Resource] = ()) -> None:
         self._by_version: dict[tuple[str, str], Resource] = {}
         self._by_kind: dict[tuple[str, str], Resource] = {}
+        self._promised = {(one.api_version, one.kind): one for one in promised}
         for one in resources:
             self._by_version.setdefault((one.api_version, one.kind), one)
             self._by_kind.setdefault(one.group_kind, one)
 
+    def promising(self, resources: Iterable[Resource]) -> Discovery:
+        """Return the same with more kinds that will be served."""
+        return Discovery(self._by_version.values(), (*self._promised.values(), *resources))
+
     def find(self, api_version: str, kind: str) -> Resource | None:
-        return self._by_version.get((api_version, kind))
+        return self._by_version.get((api_version, kind)) or self._promised.get((api_version, kind))
 
     def preferred(self, group: str, kind: str) -> Resource | None:
         return self._by_kind.get((group, kind))

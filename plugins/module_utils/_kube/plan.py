@@ -22,6 +22,7 @@ FEW: t.Final = 2
 _EARLY: t.Final = "what it needs comes in the same call"
 #: Items in a page of a list.
 PAGE: t.Final = 500
+_CONFIG_MAP: t.Final = Resource("", "v1", "ConfigMap", "configmaps", namespaced=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,6 +116,13 @@ class RecordStep:
     released: tuple[tuple[ObjectId, Resource], ...] = ()
 
 
+@dataclasses.dataclass(frozen=True)
+class ReleaseStep:
+    """Give up our fields of this object: what nobody else has goes, all else stays with those who have it."""
+
+    wanted: Wanted
+
+
 @dataclasses.dataclass
 class Planned:
     """The plan and what its reader needs besides.
@@ -172,8 +180,12 @@ def compare(wanted: Wanted, current: Current, inventory: Inventory, *, blind: bo
     return Comparison(wanted, live, owner, tuple(dict.fromkeys(fields)), blind)
 
 
-def dependent(comparisons: Sequence[Comparison]) -> frozenset[ObjectId]:
+def dependent(
+    comparisons: Sequence[Comparison], changing_kinds: Collection[tuple[str, str]] = ()
+) -> frozenset[ObjectId]:
     """Return the objects that the server can judge only after others of the same call have been applied.
+
+    :param changing_kinds: group and kind of custom resources whose definitions change before these are applied.
 
     Custom resources whose CustomResourceDefinition changes, bindings whose roles change, and pods (which need their
     service account and priority class).
@@ -183,7 +195,7 @@ def dependent(comparisons: Sequence[Comparison]) -> frozenset[ObjectId]:
         (str(c.wanted.body["spec"]["group"]), str(c.wanted.body["spec"]["names"]["kind"]))
         for c in changing
         if order.is_crd(c.wanted.id)
-    }
+    } | set(changing_kinds)
     roles = any(c.wanted.id.kind in ("Role", "ClusterRole") for c in changing)
     return frozenset(
         c.wanted.id
@@ -387,3 +399,50 @@ def _record_change(
         public=frozenset({"objects"}),
         payload=step,
     )
+
+
+def release(wanted: Sequence[Wanted], given: Collection[ObjectId], current: Current, inventory: Inventory) -> Planned:
+    """Return the plan that hands objects over to whoever else has applied them.
+
+    :param wanted: the objects of the inventory.
+    :param given: which of them others have.
+    """
+    plan = Plan()
+    for one in wanted:
+        live = current.live.get(one.id)
+        owned = None if live is None or one.id not in given else ssa.applied_fields(live, MANAGER)
+        if live is None or owned is None:
+            continue
+        alone = ssa.only_ours(live, MANAGER)
+        plan.add(
+            Change(
+                kind=one.id.kind,
+                name=one.id.title,
+                action="update",
+                before={"fields only we have": alone},
+                after={"fields only we have": []},
+                why="handed over" + (f"; goes: {_why(alone)}" if alone else ""),
+                public=frozenset({"fields only we have"}),
+                payload=ReleaseStep(one),
+            )
+        )
+    gone = current.recorded & frozenset(given)
+    # What is recorded and was taken out of Git before is nobody's; the record forgets it.
+    gone |= {one for one in current.recorded if one not in current.live}
+    left = current.recorded - gone
+    if current.record is not None and not left:
+        plan.add(
+            Change(
+                kind="inventory record",
+                name=inventory.record_id.title,
+                action="delete",
+                before={"objects": sorted(map(str, current.recorded))},
+                after=None,
+                why="handed over",
+                public=frozenset({"objects"}),
+                payload=DeleteStep(inventory.record_id, _CONFIG_MAP, str(current.record["metadata"].get("uid") or "")),
+            )
+        )
+    elif gone:
+        plan.add(_record_change(current, inventory, RecordStep(frozenset(), gone), left))
+    return Planned(plan=plan, wanted=list(wanted), inventory=inventory, current=current)

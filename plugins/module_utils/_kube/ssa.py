@@ -225,3 +225,19 @@ def other_owners(live: Mapping[str, t.Any], manager: str) -> list[str]:
             if entry.get("manager") and entry.get("manager") != manager and not entry.get("subresource")
         }
     )
+
+
+def only_ours(live: Mapping[str, t.Any], manager: str) -> list[str]:
+    """Return the fields that *manager* has applied and no other manager has: those that go when it gives them up."""
+    mine = parse_fields(applied_fields(live, manager) or {})
+    others: set[FieldPath] = set()
+    for entry in (live.get("metadata") or {}).get("managedFields") or []:
+        same = entry.get("manager") == manager and entry.get("operation") == "Apply" and not entry.get("subresource")
+        if not same and isinstance(entry.get("fieldsV1"), dict):
+            others |= parse_fields(entry["fieldsV1"])
+    return sorted(show(path) for path in mine - others if not any(_inside(path, one) for one in others))
+
+
+def _inside(path: FieldPath, other: FieldPath) -> bool:
+    """Return whether *other* is a part of what stands at *path*."""
+    return len(other) > len(path) and other[: len(path)] == path

@@ -25,6 +25,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "_tiers": frozenset({"_kube"}),
     "_tenants": frozenset({"_kube", "_openbao", "_eso", "_tiers", "_flux"}),
     "_flux": frozenset({"_kube"}),
+    "_components": frozenset({"_kube"}),
     "_rook": frozenset({"_kube"}),
     "_talos": frozenset({"_kube"}),
     "_pve": frozenset({"_kube"}),
