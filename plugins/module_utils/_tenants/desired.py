@@ -1,0 +1,161 @@
+# SPDX-FileCopyrightText: 2026 hackspace.infra contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to the collection: may change at any time.
+"""From declarations, memberships and what a cluster knows to what each tenant is to have now. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import typing as t
+from collections.abc import Iterable, Mapping, Sequence
+
+from .._core.errors import HackspaceError
+from .._kube.normalise import Object
+from .apply_plan import SHARED, Bundle
+from .membership import Answer, Claim, Rules, Verdict, day, judge
+from .model import ACTIVE, ORDER, SUSPENDED, Tenant
+from .objects import Place, platform_objects, tenant_objects
+from .profile import TENANT_LABEL, TenantProfile, resolve
+
+STATE: t.Final = "tenant-state"
+SUSPENDED_BY: t.Final = "suspended-by"
+LAPSED_SINCE: t.Final = "lapsed-since"
+#: Annotation of namespaces while their tenant goes from one state to another; a run that was cut off leaves it.
+MOVING: t.Final = "tenant-moving"
+BY_MEMBERSHIP: t.Final = "membership"
+BY_DECLARATION: t.Final = "declaration"
+
+
+@dataclasses.dataclass(frozen=True)
+class Known:
+    """What a cluster knows of one tenant.
+
+    :ivar namespaces: name -> live Namespace.
+    """
+
+    namespaces: Mapping[str, Object]
+    state: str = ""
+    suspended_by: str = ""
+    lapsed_since: datetime.date | None = None
+    moving: bool = False
+
+
+def known_tenants(namespaces: Iterable[Object], profile: TenantProfile) -> dict[str, Known]:
+    """Return what the live Namespaces of ours say, by tenant. The most reduced of a tenant's states counts."""
+    grouped: dict[str, dict[str, Object]] = {}
+    for one in namespaces:
+        metadata = one.get("metadata") or {}
+        tenant = (metadata.get("labels") or {}).get(TENANT_LABEL)
+        if tenant:
+            grouped.setdefault(str(tenant), {})[str(metadata["name"])] = one
+    found = {}
+    for tenant, members in grouped.items():
+        states, by, since, moving = [], "", None, False
+        for one in members.values():
+            labels, notes = one["metadata"].get("labels") or {}, one["metadata"].get("annotations") or {}
+            states.append(str(labels.get(profile.key(STATE)) or ACTIVE))
+            by = str(notes.get(profile.key(SUSPENDED_BY)) or by)
+            moving = moving or bool(notes.get(profile.key(MOVING)))
+            text = notes.get(profile.key(LAPSED_SINCE))
+            try:
+                since = day(text, tenant) if text else since
+            except HackspaceError:
+                # somebody changed it by hand; the count begins anew
+                since = None
+        known = [one for one in states if one in ORDER]
+        found[tenant] = Known(members, max(known, key=ORDER.index) if known else ACTIVE, by, since, moving)
+    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """One tenant as it is to be.
+
+    :ivar state: the declared state, or a more reduced one.
+    :ivar by: who reduced it: ``declaration``, ``membership`` or nobody.
+    :ivar held: why it is not made at all.
+    :ivar waits: why it is not brought to the state that it should have; ``state`` is the one it has.
+    """
+
+    tenant: Tenant
+    state: str
+    by: str
+    verdict: Verdict
+    held: str = ""
+    waits: str = ""
+
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        return tuple(one.name for one in self.tenant.namespaces)
+
+
+def claims(tenants: Sequence[Tenant], known: Mapping[str, Known]) -> list[Claim]:
+    """Return what is to be judged of each tenant."""
+    made = []
+    for one in tenants:
+        there = known.get(one.name)
+        member = one.membership
+        made.append(
+            Claim(
+                tenant=one.name,
+                member=member.id,
+                paid_until=day(member.paid_until, f"{one.file}: membership.paid_until") if member.paid_until else None,
+                grace_days=member.grace_days if member.grace_days >= 0 else None,
+                exists=there is not None,
+                suspended=there is not None and there.suspended_by == BY_MEMBERSHIP,
+                since=there.lapsed_since if there else None,
+            )
+        )
+    return made
+
+
+def wanted(
+    tenants: Sequence[Tenant],
+    profile: TenantProfile,
+    known: Mapping[str, Known],
+    *,
+    answer: Answer | None,
+    rules: Rules,
+    today: datetime.date,
+) -> tuple[list[Wanted], list[str]]:
+    """Return what each tenant is to be, and warnings."""
+    verdicts, warnings = judge(claims(tenants, known), answer, rules, today)
+    made = []
+    for one in tenants:
+        verdict = verdicts[one.name]
+        state, by = one.state, "" if one.state == ACTIVE else BY_DECLARATION
+        if verdict.suspend and state == ACTIVE:
+            state, by = SUSPENDED, BY_MEMBERSHIP
+        held = "" if verdict.admit or one.name in known else f"not onboarded: {verdict.why}"
+        made.append(Wanted(resolve(one, profile), state, by, verdict, held))
+    return made, warnings
+
+
+def bundles(found: Iterable[Wanted], profile: TenantProfile, place: Place) -> list[Bundle]:
+    """Return the objects of all tenants of one cluster, and first what they share."""
+    made = [Bundle(SHARED, (), tuple(platform_objects(profile)))]
+    for one in found:
+        if one.held:
+            continue
+        objects = tenant_objects(one.tenant, profile, place, state=one.state)
+        if objects:
+            notes = _notes(one, profile)
+            made.append(Bundle(one.tenant.name, one.namespaces, tuple(_noted(body, notes) for body in objects)))
+    return made
+
+
+def _notes(one: Wanted, profile: TenantProfile) -> dict[str, str]:
+    notes = {}
+    if one.by:
+        notes[profile.key(SUSPENDED_BY)] = one.by
+    if one.verdict.since is not None:
+        notes[profile.key(LAPSED_SINCE)] = one.verdict.since.isoformat()
+    return notes
+
+
+def _noted(body: Object, notes: Mapping[str, str]) -> Object:
+    if not notes or body["kind"] != "Namespace":
+        return body
+    metadata = body["metadata"]
+    return {**body, "metadata": {**metadata, "annotations": {**metadata.get("annotations", {}), **notes}}}
