@@ -9,6 +9,7 @@ the connection pool of Kubernetes' Python package, which is imported only when a
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import ssl
@@ -125,6 +126,14 @@ class Kube:
             proxy=(str(proxy.host), int(proxy.port or 80)) if proxy else None,
             proxy_headers=tuple((self._pool.proxy_headers or {}).items()) if proxy else (),
         )
+
+    def acting_as(self, user: str, groups: Sequence[str]) -> Kube:
+        """Return this connection with another identity (impersonation), which counts its requests by itself."""
+        made = copy.copy(self)
+        made._headers = {**self._headers, "Impersonate-User": user, "Impersonate-Group": list(groups)}
+        made._lock = threading.Lock()
+        made.requests = 0
+        return made
 
     def mint(self, namespace: str, service_account: str, spec: Mapping[str, t.Any]) -> Mapping[str, t.Any]:
         """Request a token of a ServiceAccount and return the status of the answer (``token``, ``expirationTimestamp``).
@@ -276,6 +285,18 @@ class Kube:
         if dry_run:
             query["dryRun"] = "All"
         return self.request("PATCH", path, query=query, body=body, content_type="application/apply-patch+yaml")[1]
+
+    def merge(self, path: str, body: Mapping[str, t.Any]) -> dict[str, t.Any] | None:
+        """Change parts of an object by a merge patch; repeating it is safe. ``None`` if it does not exist."""
+        status, answer = self.request(
+            "PATCH",
+            path,
+            query={"fieldManager": MANAGER},
+            body=body,
+            content_type="application/merge-patch+json",
+            ok=(200, 404),
+        )
+        return answer if status == 200 else None
 
     def create(self, path: str, body: Mapping[str, t.Any]) -> dict[str, t.Any]:
         """Create an object."""
