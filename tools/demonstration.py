@@ -36,6 +36,53 @@ CLUSTER = "member-prod"
 TENANTS = {"4-aux-alice": {"colour": "turquoise"}, "4-aux-bob": {"colour": "crimson"}}
 #: What the shipped table gives the pods of these tenants.
 TIER_CLASS = "tier-4-aux"
+#: Tenants from their declarations; their own repositories follow.
+DECLARED = ("4-aux-carol", "4-aux-dave")
+#: What the first of them has in her Git repository: a calendar, behind a proxy that checks tokens.
+CALENDAR = """
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: calendar}
+spec:
+  serviceName: calendar
+  replicas: 1
+  selector: {matchLabels: {app: calendar}}
+  template:
+    metadata: {labels: {app: calendar}}
+    spec:
+      automountServiceAccountToken: false
+      securityContext: {runAsNonRoot: true, seccompProfile: {type: RuntimeDefault}}
+      containers:
+        - name: caldav
+          image: registry.example/radicale:3
+          securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}
+        - name: proxy
+          image: registry.example/token-proxy:1
+          ports: [{containerPort: 8443}]
+          securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: calendar}
+spec: {selector: {app: calendar}, ports: [{port: 443, targetPort: 8443}]}
+"""
+#: What the second has in his: he would like to be administrator.
+TAKEOVER = """
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: everything-is-mine}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin}
+subjects: [{kind: ServiceAccount, name: flux, namespace: 4-aux-dave}]
+"""
+#: What Flux applies to the cluster itself.
+CLUSTER_MAP = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: about-this-cluster, namespace: default}
+data: {from: git}
+"""
+#: Longest time for Flux's controllers to apply what is in Git, in seconds.
+APPLIED = 180
 
 
 class Failed(Exception):
@@ -157,6 +204,36 @@ def sealed(states: t.Mapping[str, str]) -> list[str]:
     return sorted(name for name, detail in states.items() if re.search(r"\bsealed\b", detail))
 
 
+def fill_repositories(demo: Demo) -> dict[str, str]:
+    """Put the clusters', the tenants' and each tenant's own files into Git, as people would push them.
+
+    :returns: the addresses.
+    """
+    tenants = [space.removeprefix("4-aux-") for space in DECLARED]
+    contents: dict[str, dict[str, str]] = {"clusters": {f"clusters/{CLUSTER}/about.yaml": CLUSTER_MAP}, "tenants": {}}
+    for name, manifest in zip(tenants, (CALENDAR, TAKEOVER), strict=True):
+        contents[name] = {"deploy/all.yaml": manifest}
+    addresses: dict[str, str] = {}
+    for repository in (*tenants, "clusters", "tenants"):
+        folder = demo.state / "pushed" / repository
+        shutil.rmtree(folder, ignore_errors=True)
+        if repository == "tenants":
+            for name in tenants:
+                declaration = {
+                    "version": 1,
+                    "name": name,
+                    "owner": {"contact": f"{name}@example.org"},
+                    "clusters": [CLUSTER],
+                    "source": {"url": addresses[name], "path": "./deploy"},
+                }
+                contents["tenants"][f"tenants/{name}.yaml"] = json.dumps(declaration, indent=2) + "\n"
+        for path, text in contents[repository].items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_text(text, encoding="utf-8")
+        addresses[repository] = demo.lab("repository", repository, str(folder)).split()[-1]
+    return addresses
+
+
 def describe_site(state: Path) -> None:
     """Complete the lab's inventory as an operator would: a new site, its administrators' login, where shares land."""
     folder = state / "inventory" / "group_vars" / "all"
@@ -193,6 +270,27 @@ def describe_site(state: Path) -> None:
     (folder / "site.yml").write_text(text + "\n", encoding="utf-8")
 
 
+def describe_tenants(state: Path, repositories: t.Mapping[str, str], manifests: t.Mapping[str, str]) -> None:
+    """Add Flux and the tenants to an inventory that :func:`describe_site` has completed."""
+    file = state / "inventory" / "group_vars" / "all" / "site.yml"
+    given = json.loads(file.read_text(encoding="utf-8"))
+    for cluster in given["platform_clusters"]:
+        if cluster["name"] == CLUSTER:
+            cluster["flux"] = {"repository": repositories["clusters"], "path": f"./clusters/{CLUSTER}"}
+    given |= {
+        "platform_tenants": {
+            "repository": repositories["tenants"],
+            "directory": "tenants",
+            "git": {"allow": [repositories["tenants"].rpartition("/")[0] + "/"]},
+        },
+        "tenant_onboarding_git_ca_cert": str(state / "git" / "pki" / "ca.pem"),
+        "flux_bootstrap_manifests": dict(manifests),
+        # Its controllers start a step later, next to the cluster: nothing runs in the lab's pods.
+        "flux_bootstrap_wait": "components",
+    }
+    file.write_text(json.dumps(given, indent=2) + "\n", encoding="utf-8")
+
+
 def administrator(demo: Demo) -> Api:
     """Return the tenants' cluster, as its administrator."""
     about = demo.described()["clusters"][CLUSTER]
@@ -216,6 +314,30 @@ def namespace_tier(demo: Demo) -> None:
     for kind in ("limitranges", "resourcequotas"):
         items = cluster.need("GET", f"/api/v1/namespaces/{mine}/{kind}")["items"]
         demo.expect(len(items) == 1, f"one of {kind} in {mine}: {', '.join(i['metadata']['name'] for i in items)}")
+
+
+def tenants_by_flux(demo: Demo) -> None:
+    """Let Flux's controllers run with what their Deployments say; look at what they make of the tenants' repositories.
+
+    :raises Failed: when something else is there.
+    """
+    demo.lab("flux", "follow", CLUSTER, "--trust-git")
+    cluster = administrator(demo)
+    mine, theirs = DECLARED
+    end = time.monotonic() + APPLIED
+    calendar, said = 0, ""
+    while time.monotonic() < end and not (calendar and said):
+        status, found = cluster.request("GET", f"/apis/apps/v1/namespaces/{mine}/statefulsets/calendar")
+        calendar = (found.get("status") or {}).get("readyReplicas", 0) if status == 200 else 0
+        name = theirs.removeprefix("4-aux-")
+        path = f"/apis/kustomize.toolkit.fluxcd.io/v1/namespaces/{theirs}/kustomizations/{name}"
+        conditions = (cluster.need("GET", path).get("status") or {}).get("conditions") or []
+        said = next((c["message"] for c in conditions if c["type"] == "Ready" and "forbidden" in c["message"]), "")
+        time.sleep(1)
+    demo.expect(calendar, f"{mine}: the calendar of her repository runs")
+    demo.expect(said, f"{theirs}: his repository wants to be administrator, and is refused by the API server")
+    status, _found = cluster.request("GET", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/everything-is-mine")
+    demo.expect(status == 404, "there is no such ClusterRoleBinding")
 
 
 def pod_of_a_tenant(demo: Demo) -> None:
@@ -260,12 +382,14 @@ def run(demo: Demo) -> None:
     LOGS.mkdir(parents=True, exist_ok=True)
     with demo.step("Two clusters; three OpenBao servers on raft with TLS, nobody has initialised them"):
         if (demo.state / "lab.json").is_file():
-            demo.lab("up")
+            demo.lab("up", "--with", "git")
             demo.lab("reset")
         else:
-            demo.lab("up")
+            demo.lab("up", "--with", "git")
+        manifests = json.loads(demo.lab("flux-manifests").splitlines()[-1])
         describe_site(demo.state)
-    with demo.step("Set up: unseal shares encrypted to five holders, administrators' login, configuration"):
+        describe_tenants(demo.state, fill_repositories(demo), manifests)
+    with demo.step("Set up: unseal shares for five holders, OpenBao, clusters, namespace tiers, Flux, two tenants"):
         first = changed(demo.play("site"))
         demo.expect(first > 0 and not sealed(demo.states()), f"{first} tasks changed something; all nodes unsealed")
     with demo.step("A power cut: all three servers restart"):
@@ -288,6 +412,8 @@ def run(demo: Demo) -> None:
         demo.expect(said, said[1] if said else "the last run names the end of the reviewer's token")
     with demo.step("What the namespace tier 4-aux gives tenant A"):
         namespace_tier(demo)
+    with demo.step("Flux's controllers start, with what the run installed; each tenant's own repository is applied"):
+        tenants_by_flux(demo)
 
 
 def summary(demo: Demo) -> str:

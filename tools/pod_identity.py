@@ -121,7 +121,15 @@ def make_pod(cluster: Api, namespace: str, service_account: str, name: str) -> s
         "spec": {
             "serviceAccountName": service_account,
             "automountServiceAccountToken": False,
-            "containers": [{"name": "web", "image": "registry.example/web:1"}],
+            # What the Pod Security level "restricted" wants.
+            "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [
+                {
+                    "name": "web",
+                    "image": "registry.example/web:1",
+                    "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+                }
+            ],
         },
     }
     cluster.need("POST", f"/api/v1/namespaces/{namespace}/pods", pod, there)

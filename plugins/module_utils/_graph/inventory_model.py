@@ -57,6 +57,8 @@ RULES: t.Final[t.Mapping[str, str]] = {
     "length": "texts are not empty",
     "login": "a login has what its method needs",
     "missing-key": "required keys are there",
+    "manifest-sha256": "a manifest is pinned by the sha256 of its content",
+    "manifest-source": "a manifest has either a path or an address",
     "mixed-wildcard": "a list with * has nothing else",
     "mount-path": "a mount is written without a slash at its ends",
     "name": "names are DNS labels",
@@ -76,6 +78,7 @@ RULES: t.Final[t.Mapping[str, str]] = {
     "unique-address": "no two hosts have the same address",
     "unique-audience": "no two clusters have the same audience",
     "unique-cluster-name": "no two clusters have the same name",
+    "unique-component": "no two platform components have the same name",
     "unique-holder": "no two holders have the same name",
     "unique-holder-key": "no two holders have the same public key",
     "unique-mount": "no two clusters have the same auth mount, and none has that of the administrators",
@@ -83,6 +86,7 @@ RULES: t.Final[t.Mapping[str, str]] = {
     "unique-tenant": "no two tenants of a cluster have the same name",
     "unique-vmid": "no two Talos VMs have the same VM id",
     "unknown-cluster": "a cluster that is referred to is declared",
+    "unknown-component": "a platform component needs others that reach the same clusters",
     "unknown-holder": "people who hold offline secrets are declared as holders",
     "unknown-key": "keys are spelled as in the contract",
     "unknown-pve-node": "the PVE node of a Talos VM is in the group pve_nodes",
@@ -167,6 +171,7 @@ def findings(inventory: Inventory, files: FileLookup | None = None) -> list[Find
     found += _holder_findings(inventory)
     found += _node_findings(inventory)
     found += _vm_findings(inventory)
+    found += _component_findings(inventory)
     found += _offline_findings(inventory)
     found += _plaintext_findings(inventory)
     if files is not None:
@@ -761,6 +766,57 @@ def _vm_findings(inventory: Inventory) -> list[Finding]:
     return found
 
 
+def _component_findings(inventory: Inventory) -> list[Finding]:
+    components = _records(inventory.variables.get("platform_components"))
+    clusters = [str(cluster.get("name")) for _i, cluster in _clusters(inventory)]
+    found = _twice(
+        [(f"platform_components[{i}].name", one.get("name")) for i, one in components],
+        "unique-component",
+        "the name of",
+        "give one of them another name, or put both manifests into one.",
+    )
+
+    def reach(one: t.Mapping[str, t.Any]) -> set[str]:
+        named = one.get("clusters")
+        return {str(name) for name in named} if isinstance(named, list) else set(clusters)
+
+    reached = {str(one.get("name")): reach(one) for _i, one in components}
+    for i, one in components:
+        place = f"platform_components[{i}]"
+        for j, name in enumerate(one["clusters"] if isinstance(one.get("clusters"), list) else ()):
+            if name not in clusters:
+                found.append(
+                    Finding(
+                        f"{place}.clusters[{j}]",
+                        "unknown-cluster",
+                        f"{_shown(name)} is not in platform_clusters.",
+                        "correct the name, or add the cluster.",
+                    )
+                )
+        for j, need in enumerate(one["needs"] if isinstance(one.get("needs"), list) else ()):
+            missing = sorted(reach(one) - reached.get(str(need), set()))
+            if str(need) not in reached or missing:
+                where = "platform_components" if str(need) not in reached else ", ".join(missing)
+                found.append(
+                    Finding(
+                        f"{place}.needs[{j}]",
+                        "unknown-component",
+                        f"{_shown(need)} is not for {where}."
+                        if str(need) in reached
+                        else f"{_shown(need)} is not in {where}.",
+                        "correct the name, add the component, or widen its clusters.",
+                    )
+                )
+        for j, manifest in _records(one.get("manifests")):
+            spot = f"{place}.manifests[{j}]"
+            if bool(manifest.get("path")) == bool(manifest.get("url")):
+                found.append(
+                    Finding(spot, "manifest-source", "has neither a path nor an address, or both.", "give one of them.")
+                )
+            found += _plain_http(f"{spot}.url", manifest.get("url"))
+    return found
+
+
 def _offline_findings(inventory: Inventory) -> list[Finding]:
     names = {str(h.get("name")) for _other, h in _records(_openbao(inventory).get("holders"))}
     found: list[Finding] = []
@@ -914,6 +970,9 @@ _FILES: t.Final[t.Mapping[str, bool]] = {
     "token_path": False,
     "cert_auth_private_key": False,
     "key_file": False,
+    "token_file": False,
+    "age_key_file": False,
+    "known_hosts_file": True,
 }
 
 
