@@ -1,10 +1,15 @@
 # SPDX-FileCopyrightText: 2026 hackspace.infra contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to the collection: may change at any time.
-"""The ownership record: a ConfigMap that lists what an inventory has, one object a line."""
+"""The ownership record: a ConfigMap that lists what an inventory has, one object a line; compressed when it is long."""
 
 from __future__ import annotations
 
+import base64
+import binascii
+import gzip
+import io
+import zlib
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
@@ -14,6 +19,11 @@ from .normalise import Object
 from .ssa import applied_fields
 
 _KEY = "objects"
+_PACKED = "objects.gz"
+#: Longer lists are compressed, in bytes. The API server takes ConfigMaps of 1 MiB; lists of objects pack to a tenth.
+_READABLE = 256 * 1024
+#: No list that is packed becomes longer, in bytes: more objects than this than any cluster has.
+_LONGEST = 256 * 1024 * 1024
 
 
 def render(inventory: Inventory, ids: Iterable[ObjectId], resource_version: str = "") -> Object:
@@ -26,7 +36,31 @@ def render(inventory: Inventory, ids: Iterable[ObjectId], resource_version: str 
     if resource_version:
         metadata["resourceVersion"] = resource_version
     lines = "".join(f"{one}\n" for one in sorted(ids))
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {_KEY: lines}}
+    content = lines.encode()
+    kept = {"binaryData": {_PACKED: _pack(content)}} if len(content) > _READABLE else {"data": {_KEY: lines}}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, **kept}
+
+
+def _pack(content: bytes) -> str:
+    # The same list gives the same text: no time in it.
+    return base64.b64encode(gzip.compress(content, mtime=0)).decode()
+
+
+def _lines(record: Mapping[str, Any], item: str) -> list[str]:
+    packed = (record.get("binaryData") or {}).get(_PACKED)
+    if not packed:
+        return str((record.get("data") or {}).get(_KEY) or "").splitlines()
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(base64.b64decode(packed, validate=True))) as stream:
+            return stream.read(_LONGEST).decode().splitlines()
+    except (binascii.Error, OSError, EOFError, zlib.error, UnicodeDecodeError):
+        raise Refused(
+            f"binaryData.{_PACKED} cannot be read.",
+            item=item,
+            rule="record-damaged",
+            fix="restore it, or delete the ConfigMap: the labels on the objects rebuild it, except for what is no "
+            "longer wanted.",
+        ) from None
 
 
 def parse(inventory: Inventory, record: Mapping[str, Any] | None) -> frozenset[ObjectId]:
@@ -46,11 +80,11 @@ def parse(inventory: Inventory, record: Mapping[str, Any] | None) -> frozenset[O
             fix="choose another inventory name, or restore the label if it was removed by hand.",
         )
     ids = set()
-    for number, line in enumerate(str((record.get("data") or {}).get(_KEY) or "").splitlines(), 1):
+    for number, line in enumerate(_lines(record, item), 1):
         one = ObjectId.parse(line)
         if one is None:
             raise Refused(
-                f"line {number} of data.{_KEY} is not an object id.",
+                f"line {number} of {_KEY} is not an object id.",
                 item=item,
                 rule="record-damaged",
                 fix="correct the line (Kind.group namespace/name), or delete the ConfigMap: the labels on the "

@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
+import json
 import typing as t
 
 import pytest
@@ -75,6 +78,25 @@ INVENTORY = model.Inventory("mine", "n")
 @given(st.frozensets(IDS))
 def test_the_record_is_read_back(ids: frozenset[model.ObjectId]) -> None:
     assert inventory.parse(INVENTORY, inventory.render(INVENTORY, ids)) == ids
+
+
+def test_a_long_record_is_packed_and_stays_far_below_what_a_configmap_may_hold() -> None:
+    ids = {
+        model.ObjectId("networking.k8s.io", "NetworkPolicy", f"4-aux-member-{tenant}", f"tenant-{name}")
+        for tenant in range(1000)
+        for name in range(32)
+    }
+    made = inventory.render(INVENTORY, ids)
+    assert "data" not in made
+    assert len(json.dumps(made)) < 256 * 1024
+    assert made == inventory.render(INVENTORY, ids)
+    assert inventory.parse(INVENTORY, made) == ids
+    few = inventory.render(INVENTORY, list(ids)[:3])
+    assert "binaryData" not in few
+    for packed in ("x", "eA==", base64.b64encode(gzip.compress(b"\xff")).decode()):
+        with pytest.raises(Refused) as caught:
+            inventory.parse(INVENTORY, {**made, "binaryData": {"objects.gz": packed}})
+        assert caught.value.rule == "record-damaged"
 
 
 def test_a_record_of_somebody_else_or_damaged_is_refused() -> None:
