@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 hackspace.infra contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Measures the budgets: the lab's start, site.yml, sending unseal shares, reviewers; prints seconds and requests.
+"""Measures the budgets: the lab's start, site.yml, unseal shares, reviewers, tenants; prints seconds and requests.
 
 Numbers, not a verdict: a shared machine is noisy.
 """
@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.bench import reviewers
+from tests.bench import reviewers, tenants
 from tests.integration.ansible_run import run_play
 from tests.site import SITE, UNSEAL, new_site
 
@@ -43,6 +43,7 @@ def main() -> None:
             print(f"{sorted(sending)[ROUNDS // 2]:8.2f} s  unseal.yml until all shares are sent, start-up included")
             print(f"{sorted(seconds)[ROUNDS // 2]:8.2f} s  site.yml again, {sorted(requests)[ROUNDS // 2]} requests")
             reviewers.main(site)
+    tenants.main()
 
 
 if __name__ == "__main__":
