@@ -41,7 +41,7 @@ EXAMPLES = r"""
     mode: "0644"
   vars:
     settings:
-      image: "quay.io/openbao/openbao:2.4.4@sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"}
+      image: "quay.io/openbao/openbao:2.4.4@sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 """
 
 RETURN = r"""
