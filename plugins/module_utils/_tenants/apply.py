@@ -305,39 +305,56 @@ def decide(
     postponed = []
     for index, one in enumerate(found):
         if one.state in (ARCHIVED, REMOVED) and not allow_removal:
-            postponed.append(one.tenant.name)
-            held = "" if one.tenant.name in known else f"its declaration says {one.state}"
-            found[index] = dataclasses.replace(one, state=SUSPENDED, held=held)
-    moving = _moves(found, known, site, confirmed, declared=len(read.declared))
-    there = [name for name in postponed if name in known]
-    if there:
-        warnings.append(f"suspended, and not archived or removed without allow_removal: {', '.join(there)}.")
+            there = known.get(one.tenant.name)
+            held = "" if there else f"its declaration says {one.state}"
+            # What is archived stays so: only going further is not allowed.
+            state = ARCHIVED if there is not None and there.state == ARCHIVED else SUSPENDED
+            if state != one.state:
+                postponed.append(one.tenant.name)
+            found[index] = dataclasses.replace(one, state=state, held=held)
+    most = max(site.profile.max_suspensions, rules.max_suspend)
+    moving = _moves(found, known, site, confirmed, declared=len(read.declared), max_suspensions=most)
+    waiting = [name for name in postponed if name in known]
+    if waiting:
+        warnings.append(f"not archived or removed any further without allow_removal: {', '.join(waiting)}.")
     broken: dict[str, str] = {}
     elsewhere = {one.name for one in read.judged.tenants if site.cluster not in one.clusters}
     for finding in read.errors:
         if finding.tenant and finding.tenant not in elsewhere:
             said = f"{finding.item}: {finding.message} [{finding.rule}] Fix: {finding.fix}"
             broken[finding.tenant] = f"{broken[finding.tenant]} | {said}" if finding.tenant in broken else said
-    gone = {name: sorted(one.namespaces) for name, one in known.items() if name not in read.declared}
-    if gone:
-        warnings.append(
-            f"no declaration, and left as they are: {', '.join(sorted(gone)[:_SHOWN])}"
-            + (f" and {len(gone) - _SHOWN} more." if len(gone) > _SHOWN else ".")
-        )
+    stays = {one.name for one in read.judged.tenants if site.cluster in one.clusters} | (read.judged.broken - elsewhere)
+    gone = {name: sorted(one.namespaces) for name, one in known.items() if name not in stays}
+    for said, names in (
+        ("no declaration", sorted(gone.keys() - read.declared)),
+        ("declared for other clusters only", sorted(gone.keys() & read.declared)),
+    ):
+        if names:
+            warnings.append(
+                f"{said}, and left as they are: {', '.join(names[:_SHOWN])}"
+                + (f" and {len(names) - _SHOWN} more." if len(names) > _SHOWN else ".")
+            )
     return Decided(
         read, site, found, desired.bundles(found, site.profile, site.place), known, broken, warnings, gone, moving
     )
 
 
 def _moves(
-    found: list[Wanted], known: Mapping[str, Known], site: Site, confirmed: Collection[str], *, declared: int
+    found: list[Wanted],
+    known: Mapping[str, Known],
+    site: Site,
+    confirmed: Collection[str],
+    *,
+    declared: int,
+    max_suspensions: int,
 ) -> dict[str, str]:
     """Return who changes its state; those for whom it is not allowed now keep theirs, in *found*."""
     changing = lifecycle.transitions(
         {one.tenant.name: one.state for one in found if not one.held},
         {name: one.state for name, one in known.items()},
     )
-    gate = lifecycle.gate(changing, site.profile, declared=declared, known=len(known), confirmed=confirmed)
+    caps = dataclasses.replace(site.profile, max_suspensions=max_suspensions)
+    gate = lifecycle.gate(changing, caps, declared=declared, known=len(known), confirmed=confirmed)
     moving = {one.tenant: one.target for one in gate.allowed}
     for index, one in enumerate(found):
         there = known.get(one.tenant.name)

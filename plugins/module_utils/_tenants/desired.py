@@ -16,6 +16,7 @@ from .apply_plan import SHARED, Bundle
 from .membership import Answer, Claim, Rules, Verdict, day, judge
 from .model import ACTIVE, ORDER, SUSPENDED, Tenant
 from .objects import Place, platform_objects, tenant_objects
+from .parts import OWNED
 from .profile import TENANT_LABEL, TenantProfile, resolve
 
 STATE: t.Final = "tenant-state"
@@ -42,12 +43,16 @@ class Known:
 
 
 def known_tenants(namespaces: Iterable[Object], profile: TenantProfile) -> dict[str, Known]:
-    """Return what the live Namespaces of ours say, by tenant. The most reduced of a tenant's states counts."""
+    """Return what the live Namespaces of ours say, by tenant. The most reduced of a tenant's states counts.
+
+    The label of the tenant alone makes no Namespace ours: Flux's own program sets the same one.
+    """
     grouped: dict[str, dict[str, Object]] = {}
     for one in namespaces:
         metadata = one.get("metadata") or {}
-        tenant = (metadata.get("labels") or {}).get(TENANT_LABEL)
-        if tenant:
+        tags = metadata.get("labels") or {}
+        tenant = tags.get(TENANT_LABEL)
+        if tenant and all(tags.get(key) == value for key, value in OWNED):
             grouped.setdefault(str(tenant), {})[str(metadata["name"])] = one
     found = {}
     for tenant, members in grouped.items():
@@ -104,6 +109,7 @@ def claims(tenants: Sequence[Tenant], known: Mapping[str, Known]) -> list[Claim]
                 grace_days=member.grace_days if member.grace_days >= 0 else None,
                 exists=there is not None,
                 suspended=there is not None and there.suspended_by == BY_MEMBERSHIP,
+                stopped=there is None or one.state != ACTIVE or there.state != ACTIVE,
                 since=there.lapsed_since if there else None,
             )
         )

@@ -43,6 +43,7 @@ class Claim:
     :ivar member: as the source names members; empty if the declaration has no membership.
     :ivar exists: the tenant is on the cluster already.
     :ivar suspended: it is suspended because of its membership already, which does not count towards the cap.
+    :ivar stopped: it is not active anyway (not made, declared so, or brought down already); neither does that.
     :ivar since: since when it is recorded as lapsed, where the source has no date.
     """
 
@@ -52,6 +53,7 @@ class Claim:
     grace_days: int | None = None
     exists: bool = False
     suspended: bool = False
+    stopped: bool = False
     since: datetime.date | None = None
 
 
@@ -153,7 +155,7 @@ def judge(
                 f"membership cannot be told: {problem}. Tenants that exist stay as they are; new ones are not made."
             )
     found = {one.tenant: _verdict(one, answer, problem, rules, today) for one in claims}
-    already = {one.tenant for one in claims if one.suspended}
+    already = {one.tenant for one in claims if one.suspended or one.stopped}
     fresh = sorted(name for name, one in found.items() if one.suspend and name not in already)
     if len(fresh) > rules.max_suspend:
         warnings.append(

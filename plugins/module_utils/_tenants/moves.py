@@ -65,7 +65,8 @@ def ways(api: Cluster, made: Decided, moving: Mapping[str, str], today: datetime
     """Return the steps of each tenant that changes its state; nothing is written."""
     if not moving:
         return {}
-    namespaces = {space: name for name in moving for space in (*made.known[name].namespaces, *made.of(name).namespaces)}
+    # Those that are ours: what is declared and exists besides may be somebody else's.
+    namespaces = {space: name for name in moving for space in made.known[name].namespaces}
     discovery = api.discover()
     found: dict[str, list[Object]] = {name: [] for name in moving}
     for api_version, kind in lifecycle.WATCHED:

@@ -1,0 +1,136 @@
+# SPDX-FileCopyrightText: 2026 hackspace.infra contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What each tenant is to be: what the cluster knows of it, what is allowed in this run, and what is only reported."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import typing as t
+from collections.abc import Iterator, Mapping
+
+import pytest
+from ansible_collections.hackspace.infra.plugins.module_utils._tenants import apply, desired, moves, site
+from ansible_collections.hackspace.infra.plugins.module_utils._tenants.membership import Rules
+from ansible_collections.hackspace.infra.plugins.module_utils._tenants.parts import OWNED
+
+TODAY = datetime.date(2026, 11, 22)
+KEY = "infra.hackspace.org"
+SITE = site.of(
+    {
+        "cluster": "a",
+        "platform": {"domains": {"self_service": ["*.example.org"]}, "max_suspensions": 1, "max_removals": 5},
+        "tiers": {"base": "default"},
+        "label_domain": KEY,
+    }
+)
+
+
+@dataclasses.dataclass
+class Page:
+    items: list[dict[str, t.Any]]
+
+
+class Api:
+    """A cluster with these namespaces."""
+
+    requests = 0
+
+    def __init__(self, *namespaces: dict[str, t.Any], served: Mapping[str, dict[str, t.Any]] | None = None) -> None:
+        self.namespaces = list(namespaces)
+        self.served = dict(served or {})
+
+    def pages(self, path: str, *, selector: str = "", metadata_only: bool = False) -> Iterator[Page]:
+        yield Page(self.namespaces if path == "/api/v1/namespaces" else [])
+
+    def get(self, path: str) -> dict[str, t.Any] | None:
+        return self.served.get(path)
+
+
+def namespace(
+    tenant: str, state: str = "active", *, name: str = "", ours: bool = True, **notes: str
+) -> dict[str, t.Any]:
+    labels = {"toolkit.fluxcd.io/tenant": tenant, f"{KEY}/tenant-state": state, **(dict(OWNED) if ours else {})}
+    annotations = {f"{KEY}/{key.replace('_', '-')}": value for key, value in notes.items()}
+    return {"metadata": {"name": name or f"4-aux-{tenant}", "labels": labels, "annotations": annotations}}
+
+
+def declared(name: str, **more: t.Any) -> dict[str, t.Any]:
+    return {"version": 1, "name": name, "owner": {"contact": "x@example.org"}, "clusters": ["a"], **more}
+
+
+def decided(
+    api: Api, *declarations: dict[str, t.Any], rules: Rules | None = None, removal: bool = False, **files: str
+) -> apply.Decided:
+    given = {**{f"declarations[{i}]": one for i, one in enumerate(declarations)}, **files}
+    read = site.read(given, SITE, TODAY)
+    return apply.decide(
+        t.cast(t.Any, api), read, SITE, answer=None, rules=rules or Rules(), today=TODAY, allow_removal=removal
+    )
+
+
+@pytest.mark.parametrize("state", ["archived", "removed"])
+def test_what_is_archived_stays_so_without_leave_to_remove(state: str) -> None:
+    made = decided(Api(namespace("alice", "archived")), declared("alice", state=state))
+    assert made.of("alice").state == "archived"
+    assert made.moving == {}
+    before = decided(Api(namespace("alice")), declared("alice", state=state))
+    assert before.moving == {"alice": "suspended"}
+
+
+def test_the_cap_of_this_run_may_be_higher_than_that_of_the_platform() -> None:
+    names = ("ann", "ben", "cy")
+    lapsed = [declared(name, membership={"paid_until": "2026-01-01"}) for name in names]
+    api = Api(*(namespace(name) for name in names))
+    assert decided(api, *lapsed, rules=Rules(suspend=True, max_suspend=3)).moving == dict.fromkeys(names, "suspended")
+    assert decided(api, *lapsed, rules=Rules(suspend=True, max_suspend=1)).moving == {}
+
+
+def test_who_is_stopped_already_does_not_count_towards_the_cap() -> None:
+    late = {"paid_until": "2026-01-01"}
+    former = [
+        declared(name, state=state, membership=late) for name, state in (("ann", "removed"), ("ben", "suspended"))
+    ]
+    api = Api(namespace("ben", "suspended", suspended_by="declaration"), namespace("cy"))
+    made = decided(
+        api, *former, declared("new", membership=late), declared("cy", membership=late), rules=Rules("", 14, True, 1)
+    )
+    assert made.moving == {"cy": "suspended"}
+
+
+def test_a_namespace_of_somebody_else_is_nobodys_because_of_a_label() -> None:
+    foreign = namespace("alice", name="production", ours=False)
+    found = desired.known_tenants([foreign, namespace("alice")], SITE.profile)
+    assert set(found["alice"].namespaces) == {"4-aux-alice"}
+    assert desired.known_tenants([foreign], SITE.profile) == {}
+
+
+def test_only_namespaces_that_are_ours_are_looked_into() -> None:
+    class Listing(Api):
+        def discover(self) -> t.Any:
+            return self
+
+        def find(self, api_version: str, kind: str) -> t.Any:
+            return self
+
+        def path(self, space: str = "") -> str:
+            asked.append(space)
+            return space
+
+    asked: list[str] = []
+    api = Listing(namespace("alice"))
+    made = decided(
+        api, declared("alice", state="suspended", namespaces=[{"name": "4-aux-alice"}, {"name": "4-aux-alice-db"}])
+    )
+    made.moving = {"alice": "suspended"}
+    moves.ways(t.cast(t.Any, api), made, made.moving, TODAY)
+    assert set(asked) == {"4-aux-alice"}
+
+
+def test_who_moved_to_another_cluster_is_reported() -> None:
+    made = decided(Api(namespace("alice"), namespace("bob")), declared("alice", clusters=["b"]), declared("bob"))
+    assert made.undeclared == {"alice": ["4-aux-alice"]}
+    assert made.warnings == ["declared for other clusters only, and left as they are: alice."]
+    broken = decided(Api(namespace("alice"), namespace("bob")), declared("bob"), **{"alice.yaml": "version: 2\n"})
+    assert broken.undeclared == {}
+    assert set(broken.broken) == {"alice"}
