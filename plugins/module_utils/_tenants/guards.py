@@ -138,8 +138,14 @@ def _binding(name: str) -> Object:
     }
 
 
-#: What is being deleted only loses finalizers, and must not be held by what was wrong with it.
-_STAYS: t.Final = {"stays": "!has(object.metadata.deletionTimestamp)"}
+#: What is being deleted loses finalizers, and must not be held by what was wrong with it. It does not become something
+#: else on its way: a finalizer of the tenant's own would keep it there, past all rules.
+_STAYS: t.Final = {
+    "stays": "!has(object.metadata.deletionTimestamp) || object.?spec != oldObject.?spec || "
+    "object.metadata.?annotations != oldObject.metadata.?annotations"
+}
+#: The same for what never changes its type.
+_STAYS_SO: t.Final = {"stays": "!has(object.metadata.deletionTimestamp)"}
 
 
 def _people(profile: TenantProfile) -> str:
@@ -357,19 +363,24 @@ def _services() -> Object:
 
 def _volumes(profile: TenantProfile) -> Object:
     note = cel.annotation("namespaceObject", storage_key(profile))
+    made = "request.operation == 'CREATE'"
+    name = "spec.?volumeName.orValue('')"
     return _policy(
         VOLUMES,
-        [_rule("", ["persistentvolumeclaims"], "CREATE", version="v1")],
+        [_rule("", ["persistentvolumeclaims"], version="v1")],
         [
             _deny(
-                "object.spec.?storageClassName.orValue('') in variables.classes",
+                f"!({made}) || object.spec.?storageClassName.orValue('') in variables.classes",
                 "storageClassName is one of the data classes in this tenant's declaration",
             ),
             _deny(
-                "object.spec.?volumeName.orValue('') == ''", "a volume that is there already cannot be taken by name"
+                # A claim that waits for its volume may get a name later, once; only controllers give it.
+                f"{made} ? object.{name} == '' : (object.{name} == oldObject.{name} || {_platform(profile)})",
+                "a volume that is there already cannot be taken by name",
             ),
             _deny(
-                "object.spec.?dataSourceRef.?namespace.orValue('') == ''", "volumes are not made from other namespaces"
+                f"!({made}) || object.spec.?dataSourceRef.?namespace.orValue('') == ''",
+                "volumes are not made from other namespaces",
             ),
         ],
         variables={"classes": f"{note}.split(' ').filter(e, e != '')"},
@@ -387,7 +398,7 @@ def _secrets() -> Object:
                 "tokens of ServiceAccounts are not kept in Secrets",
             )
         ],
-        conditions=_STAYS,
+        conditions=_STAYS_SO,
     )
 
 

@@ -335,6 +335,39 @@ def test_a_host_is_looked_at_when_it_changes(site: Site) -> None:
     assert site.ask("DELETE", site.path(body), user=FLUX).status == 200
 
 
+def test_a_host_is_looked_at_while_its_ingress_is_being_deleted(site: Site) -> None:
+    body = body_of(ALLOWED["an Ingress of its domain"])
+    body["metadata"] = {**body["metadata"], "name": "lingering", "finalizers": ["example.org/stay"]}
+    assert site.apply(body, user=FLUX).status == 201
+    assert site.ask("DELETE", site.path(body), user=FLUX).status == 200
+    body["spec"]["rules"][0]["host"] = "bob.example.org"
+    answer = site.apply(body, dry=True, user=FLUX)
+    assert answer.status == 403, answer.body
+    assert "bob.example.org" in answer.body["message"]
+    freed = site.ask(
+        "PATCH",
+        site.path(body),
+        {"metadata": {"finalizers": None}},
+        user=FLUX,
+        content_type="application/merge-patch+json",
+    )
+    assert freed.status == 200, freed.body
+    assert until(lambda: site.ask("GET", site.path(body)).status == 404)
+
+
+def test_a_claim_that_waits_takes_no_volume_by_name_later(site: Site) -> None:
+    body = body_of(
+        """{kind: PersistentVolumeClaim, metadata: {name: later}, spec: {storageClassName: ceph-block,
+        accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}}"""
+    )
+    assert site.apply(body, user=FLUX).status == 201
+    body["spec"]["volumeName"] = "pv-of-bob"
+    answer = site.apply(body, dry=True, user=FLUX)
+    assert answer.status == 403, answer.body
+    assert "cannot be taken by name" in answer.body["message"]
+    assert site.ask("DELETE", site.path(body), user=FLUX).status == 200
+
+
 @pytest.mark.parametrize("case", sorted(FLUX_GUARDED))
 def test_guards_hold_a_kustomization_to_its_namespace(site: Site, case: str) -> None:
     change, said = FLUX_GUARDED[case]

@@ -216,6 +216,22 @@ def test_every_guard_is_bound_and_denies() -> None:
     assert all(each["spec"]["failurePolicy"] == "Fail" for each in made if each["kind"] == "ValidatingAdmissionPolicy")
 
 
+def test_guards_look_at_what_changes_while_it_is_being_deleted() -> None:
+    for each in guards.policies(PROFILE):
+        for condition in each["spec"].get("matchConditions", ()):
+            if "deletionTimestamp" in condition["expression"] and each["metadata"]["name"] != guards.SECRETS:
+                assert "object.?spec != oldObject.?spec" in condition["expression"], each["metadata"]["name"]
+                assert "annotations != oldObject" in condition["expression"]
+
+
+def test_a_claim_gets_no_volume_by_name_later_either() -> None:
+    policy = one(guards.policies(PROFILE), "ValidatingAdmissionPolicy", guards.VOLUMES)
+    assert policy["spec"]["matchConstraints"]["resourceRules"][0]["operations"] == ["CREATE", "UPDATE"]
+    [rule] = [each for each in policy["spec"]["validations"] if "taken by name" in each["message"]]
+    assert "object.spec.?volumeName.orValue('') == oldObject.spec.?volumeName.orValue('')" in rule["expression"]
+    assert "system:kube-controller-manager" in rule["expression"]
+
+
 # -- OpenBao -------------------------------------------------------------------------------------------------------
 
 
