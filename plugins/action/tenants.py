@@ -39,6 +39,10 @@ class ActionModule(SecretFilesAction):
 
     def fill(self, reader: SecretReader, args: dict[str, t.Any]) -> dict[str, t.Any]:
         made = dict(args)
+        offered = made.get("platform")
+        if isinstance(offered, Mapping):
+            # The inventory keeps the login at the source of memberships there, which would be shown with the options.
+            made["platform"] = {key: value for key, value in offered.items() if key != "membership"}
         for path, names in _SECRETS:
             outer = made.get(path[0])
             item = ".".join(path)

@@ -98,7 +98,7 @@ options:
   allow_removal:
     description:
       - Tenants whose declarations say V(archived) or V(removed) are brought to that, so many at most at a time as
-        C(max_removals) in O(platform) says. Without it they are suspended, and reported.
+        C(max_removals) in O(platform) says. Without it they are suspended, or stay archived, and are reported.
       - Not with O(rendered), as there Flux would take everything away in no order.
     type: bool
     default: false
@@ -167,7 +167,7 @@ options:
     type: bool
     default: false
   wait_timeout:
-    description: Seconds that what was stopped may take to be gone, in all.
+    description: Seconds that what was stopped may take to be gone, for each tenant.
     type: int
     default: 120
 seealso:
@@ -447,7 +447,8 @@ def main(module: AnsibleModule) -> dict[str, t.Any]:
         for warning in [*warnings, *made.warnings]:
             module.warn(warning)
         if params["rendered"]:
-            result = _render(params, made, run_program, check_mode=module.check_mode)
+            failures = {} if params["adopt"] else applying.foreign(api, made)
+            result = _render(params, made, run_program, failures, check_mode=module.check_mode)
         else:
             result = applying.bring(
                 api,
@@ -472,7 +473,12 @@ _MEMBERSHIP: t.Final = {"source": "declaration", "suspend": False, "max_suspend"
 
 
 def _render(
-    params: t.Mapping[str, t.Any], made: applying.Decided, run_program: t.Any, *, check_mode: bool
+    params: t.Mapping[str, t.Any],
+    made: applying.Decided,
+    run_program: t.Any,
+    failures: t.Mapping[str, str],
+    *,
+    check_mode: bool,
 ) -> dict[str, t.Any]:
     given = params["rendered"]
     target = render.Target(
@@ -493,7 +499,7 @@ def _render(
         **done.plan.result(),
         "warnings": done.plan.warnings,
         "stale": [],
-        "tenants": made.report({}),
+        "tenants": made.report(done.counts, failures),
         "undeclared": made.undeclared,
         "commit": done.revision,
     }

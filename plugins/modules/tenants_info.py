@@ -143,7 +143,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.hackspace.infra.plugins.module_utils._clients import tenant_files
 from ansible_collections.hackspace.infra.plugins.module_utils._clients.kube import CONNECTION_SPEC, client_of
 from ansible_collections.hackspace.infra.plugins.module_utils._clients.kube_as import KubeProber
-from ansible_collections.hackspace.infra.plugins.module_utils._core.errors import Refused
+from ansible_collections.hackspace.infra.plugins.module_utils._core.errors import Refused, check
 from ansible_collections.hackspace.infra.plugins.module_utils._core.module import ArgumentSpec, program, run
 from ansible_collections.hackspace.infra.plugins.module_utils._kube.model import Inventory
 from ansible_collections.hackspace.infra.plugins.module_utils._tenants import apply as applying
@@ -173,6 +173,14 @@ def main(module: AnsibleModule) -> dict[str, t.Any]:
     with client_of(params) as api:
         applying.check_lockdown(api, params["flux_namespace"], here.profile.flux_account)
         found = info.look(api, read, here, inventory)
+        unknown = sorted(only - found.names)
+        check(
+            not unknown,
+            f"there is no tenant {', '.join(unknown)} on {here.cluster}.",
+            item="only",
+            rule="unknown-tenant",
+            fix="correct the name.",
+        )
         result: dict[str, t.Any] = {
             "changed": False,
             "tenants": [one for one in found.report() if not only or one["name"] in only],

@@ -24,6 +24,7 @@ from .apply_plan import SHARED, Bundle, Left, Stages
 from .desired import Known, Wanted
 from .membership import Answer, Rules
 from .model import ACTIVE, ARCHIVED, REMOVED, SUSPENDED
+from .parts import OWNED
 from .ports import Cluster
 from .profile import TENANT_LABEL
 from .site import Read, Site
@@ -406,6 +407,25 @@ def bring(
     if other:
         result["warnings"] = [f"to be done by jwt_reviewer (playbook reviewers): {'; '.join(other)}."]
     return result
+
+
+def foreign(api: Api, made: Decided) -> dict[str, str]:
+    """Return the tenants that want a namespace of somebody else, each with why; they lose their objects in *made*.
+
+    For rendering: Flux takes what it finds without asking, where applying asks whose it is.
+    """
+    found: dict[str, str] = {}
+    for bundle in made.bundles:
+        known = made.known[bundle.tenant].namespaces if bundle.tenant in made.known else {}
+        for name in bundle.namespaces:
+            live = None if name in known else api.get(f"/api/v1/namespaces/{name}")
+            tags = ((live or {}).get("metadata") or {}).get("labels") or {}
+            if live is not None and any(tags.get(key) != value for key, value in OWNED):
+                found[bundle.tenant] = (
+                    f"Namespace {name}: exists and is not ours. [foreign] Fix: choose another name, or set adopt."
+                )
+    made.bundles = [one for one in made.bundles if one.tenant not in found]
+    return found
 
 
 def complain(made: Decided, result: Mapping[str, t.Any]) -> None:

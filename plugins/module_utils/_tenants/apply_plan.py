@@ -98,7 +98,7 @@ def leftovers(
     """Sort what is recorded, still ours, and not wanted.
 
     :param namespaces: those of tenants whose declarations are whole and that are active.
-    :param safe: every declaration could be read; otherwise nothing may be pruned.
+    :param safe: every tenant has its plan; otherwise nothing may be pruned but rights.
     """
     found = Left()
     for one in sorted(current.recorded - set(wanted)):
@@ -111,8 +111,8 @@ def leftovers(
             found.undeclared.setdefault(place, []).append(one)
         elif (metadata.get("annotations") or {}).get(inventory.prune) == "disabled":
             found.kept.append(f"{one} (annotated {inventory.prune}: disabled)")
-        elif one.group_kind in order.PROTECTED or not safe:
-            found.kept.append(f"{one} ({'never pruned' if safe else 'a declaration is broken'})")
+        elif one.group_kind in order.PROTECTED or not (safe or is_right(one)):
+            found.kept.append(f"{one} ({'never pruned' if safe else 'another tenant failed'})")
         else:
             found.doomed.append(one)
     return found

@@ -51,11 +51,15 @@ class Found:
     def live(self) -> Mapping[ObjectId, Object]:
         return self.prepared.planned.current.live
 
+    @property
+    def names(self) -> frozenset[str]:
+        """Return the tenants of the cluster, be their declarations right or wrong."""
+        return frozenset({one.tenant.name for one in self.decided.wanted} | set(self.decided.broken))
+
     def report(self) -> list[dict[str, t.Any]]:
         """Return one entry for each tenant."""
         failed = {**self.decided.broken, **self.prepared.failures}
-        names = sorted({one.tenant.name for one in self.decided.wanted} | set(self.decided.broken))
-        return [self._one(name, failed.get(name, "")) for name in names]
+        return [self._one(name, failed.get(name, "")) for name in sorted(self.names)]
 
     def _one(self, name: str, failure: str) -> dict[str, t.Any]:
         known = self.decided.known.get(name)

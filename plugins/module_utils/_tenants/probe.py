@@ -165,6 +165,8 @@ def _trials(subject: Subject) -> Iterator[Check]:
                 "interval": "1h",
                 "prune": True,
                 "suspend": True,
+                # all else is right, so that the source alone can be what is refused
+                "serviceAccountName": subject.account,
                 "sourceRef": {"kind": "GitRepository", "name": "flux-system", "namespace": subject.flux_namespace},
             },
         },

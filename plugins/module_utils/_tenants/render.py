@@ -21,6 +21,7 @@ MARK: t.Final = "rendered by hackspace.infra, module tenants"
 _FIRST: t.Final = f"# {MARK}: changes by hand are overwritten\n"
 _ATTEMPTS: t.Final = 4
 _NOT_YET: t.Final = "Secret"
+_PREFIX: t.Final = "tenant-"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +51,12 @@ class Rendered:
     plan: Plan
     revision: str = ""
     attempts: int = 1
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Return by tenant the files that change."""
+        names = [c.name for c in self.plan.changes if c.name.startswith(_PREFIX)]
+        return {name.removeprefix(_PREFIX).removesuffix(".yaml"): 1 for name in names}
 
 
 def files(bundles: Iterable[Bundle]) -> dict[str, str]:

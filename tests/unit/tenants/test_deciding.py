@@ -134,3 +134,20 @@ def test_who_moved_to_another_cluster_is_reported() -> None:
     broken = decided(Api(namespace("alice"), namespace("bob")), declared("bob"), **{"alice.yaml": "version: 2\n"})
     assert broken.undeclared == {}
     assert set(broken.broken) == {"alice"}
+
+
+def test_rendering_takes_no_namespace_of_somebody_else() -> None:
+    place = "/api/v1/namespaces/4-aux-"
+    served = {
+        f"{place}monitoring": {"metadata": {"labels": {"app": "monitoring"}}},
+        f"{place}new": namespace("new"),
+        f"{place}alice": {"metadata": {}},
+    }
+    api = Api(namespace("alice"), served=served)
+    made = decided(api, declared("alice"), declared("monitoring"), declared("new"), declared("other"))
+    failures = apply.foreign(t.cast(t.Any, api), made)
+    assert set(failures) == {"monitoring"}
+    assert [one.tenant for one in made.bundles] == ["", "alice", "new", "other"]
+    assert "monitoring" in made.kept_files
+    [line] = [one for one in made.report({"alice": 1}, failures) if one["name"] == "monitoring"]
+    assert line["result"] == "failed"

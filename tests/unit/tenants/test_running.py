@@ -8,6 +8,7 @@ import typing as t
 from collections.abc import Mapping
 
 import pytest
+from ansible_collections.hackspace.infra.plugins.action.tenants import ActionModule
 from ansible_collections.hackspace.infra.plugins.module_utils._core.errors import HackspaceError, InvalidInput, Refused
 from ansible_collections.hackspace.infra.plugins.module_utils._kube.model import Inventory, ObjectId
 from ansible_collections.hackspace.infra.plugins.module_utils._kube.plan import Current
@@ -95,6 +96,15 @@ def test_what_may_be_pruned() -> None:
     assert apply_plan.leftovers(current, INVENTORY, BY_ID, {"4-aux-alice"}, safe=False).doomed == []
 
 
+def test_rights_go_although_another_tenant_failed() -> None:
+    right = ObjectId("rbac.authorization.k8s.io", "RoleBinding", "4-aux-alice", "tenant-operator")
+    account = ObjectId("", "ServiceAccount", "4-aux-alice", "old")
+    known: Mapping[ObjectId, t.Any] = {right: live(), account: live()}
+    left = apply_plan.leftovers(Current(known, frozenset(known), {}), INVENTORY, BY_ID, {"4-aux-alice"}, safe=False)
+    assert left.doomed == [right]
+    assert left.kept == [f"{account} (another tenant failed)"]
+
+
 # -- rendering -----------------------------------------------------------------------------------------------------
 
 
@@ -149,13 +159,14 @@ def publish(copy: Memory, **options: t.Any) -> render.Rendered:
 
 def test_rendered_once_and_not_again() -> None:
     copy = Memory({})
-    assert publish(copy, check=True).plan.changed
+    assert publish(copy, check=True).counts == {"alice": 1, "bob": 1}
     assert copy.main == {}
     assert publish(copy).revision == "new"
     assert set(copy.main) == {"platform.yaml", "tenant-alice.yaml", "tenant-bob.yaml"}
     assert copy.messages == [copy.messages[0]]
     assert copy.messages[0].startswith("Tenants: platform, alice, bob\n")
     assert not publish(copy).plan.changed
+    assert publish(copy).counts == {}
     assert copy.pushed == ["main"]
 
 
@@ -218,6 +229,12 @@ def test_a_confined_tenant() -> None:
     assert len({one.check for one in outcomes}) == len(outcomes)
 
 
+def test_a_trial_is_wrong_in_one_thing_only() -> None:
+    [trial] = [one for one in probe.matrix(SUBJECT) if one.name.startswith("refers to a source")]
+    assert trial.body["spec"]["serviceAccountName"] == SUBJECT.account
+    assert trial.body["spec"]["sourceRef"]["namespace"] == SUBJECT.flux_namespace
+
+
 def test_a_favour_is_found() -> None:
     found = probe.summary(probe.ask(Cluster(["clusterrolebindings"]), SUBJECT, probe.matrix(SUBJECT)))
     assert found == {
@@ -239,3 +256,14 @@ def test_a_favour_is_found() -> None:
 def test_a_failure_is_no_refusal(status: int, said: str, right: bool) -> None:
     wrong = probe.summary(probe.ask(Cluster(status=status, said=said), SUBJECT, probe.matrix(SUBJECT)))
     assert (wrong == {}) is right
+
+
+# -- secrets -------------------------------------------------------------------------------------------------------
+
+
+def test_the_login_of_the_inventory_is_not_passed_on_beside_what_is_offered() -> None:
+    action = object.__new__(ActionModule)
+    offered = {"sealed_secrets": True, "membership": {"keycloak": {"client_secret": "hunter2"}}}
+    made = action.fill(t.cast(t.Any, None), {"cluster": "a", "platform": offered})
+    assert made == {"cluster": "a", "platform": {"sealed_secrets": True}}
+    assert "membership" in offered
