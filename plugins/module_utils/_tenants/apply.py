@@ -291,9 +291,10 @@ def decide(
     :raises Refused: rule ``no-declarations``.
     """
     live = listed(api, "/api/v1/namespaces", selector=TENANT_LABEL)
-    known = desired.known_tenants(live, site.profile)
+    known = desired.known_tenants(live, site.profile, read.judged.tenants)
     # What a tenant of the cluster has, a newcomer cannot take, nor hold up by wanting it.
-    read = dataclasses.replace(read, judged=read.judged.settled(known))
+    hosts = {name: desired.hosts(one, site.profile) for name, one in known.items()}
+    read = dataclasses.replace(read, judged=read.judged.settled(known).held(hosts))
     if not read.declared and known:
         raise Refused(
             f"there are no declarations at all, and {len(known)} tenants on the cluster.",

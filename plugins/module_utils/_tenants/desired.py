@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from .._core.errors import HackspaceError
 from .._kube.normalise import Object
 from .apply_plan import SHARED, Bundle
+from .guards import hosts_key
 from .membership import Answer, Claim, Rules, Verdict, day, judge
 from .model import ACTIVE, ORDER, SUSPENDED, Tenant
 from .objects import Place, platform_objects, tenant_objects
@@ -42,11 +43,16 @@ class Known:
     moving: bool = False
 
 
-def known_tenants(namespaces: Iterable[Object], profile: TenantProfile) -> dict[str, Known]:
+def known_tenants(
+    namespaces: Iterable[Object], profile: TenantProfile, declared: Iterable[Tenant] = ()
+) -> dict[str, Known]:
     """Return what the live Namespaces of ours say, by tenant. The most reduced of a tenant's states counts.
 
     The label of the tenant alone makes no Namespace ours: Flux's own program sets the same one.
+
+    :param declared: tenants with their namespaces; others that they once had do not say their states.
     """
+    wanted = {one.name: {space.name for space in one.namespaces} for one in declared}
     grouped: dict[str, dict[str, Object]] = {}
     for one in namespaces:
         metadata = one.get("metadata") or {}
@@ -57,11 +63,14 @@ def known_tenants(namespaces: Iterable[Object], profile: TenantProfile) -> dict[
     found = {}
     for tenant, members in grouped.items():
         states, by, since, moving = [], "", None, False
-        for one in members.values():
+        telling = wanted.get(tenant, set()) & set(members) or set(members)
+        for name, one in members.items():
             labels, notes = one["metadata"].get("labels") or {}, one["metadata"].get("annotations") or {}
+            moving = moving or bool(notes.get(profile.key(MOVING)))
+            if name not in telling:
+                continue
             states.append(str(labels.get(profile.key(STATE)) or ACTIVE))
             by = str(notes.get(profile.key(SUSPENDED_BY)) or by)
-            moving = moving or bool(notes.get(profile.key(MOVING)))
             text = notes.get(profile.key(LAPSED_SINCE))
             try:
                 since = day(text, tenant) if text else since
@@ -71,6 +80,13 @@ def known_tenants(namespaces: Iterable[Object], profile: TenantProfile) -> dict[
         known = [one for one in states if one in ORDER]
         found[tenant] = Known(members, max(known, key=ORDER.index) if known else ACTIVE, by, since, moving)
     return found
+
+
+def hosts(known: Known, profile: TenantProfile) -> frozenset[str]:
+    """Return the hosts of a tenant's live Namespaces."""
+    key = hosts_key(profile)
+    said = " ".join(str((one["metadata"].get("annotations") or {}).get(key) or "") for one in known.namespaces.values())
+    return frozenset(one.partition("=")[0].removeprefix(".") for one in said.split())
 
 
 @dataclasses.dataclass(frozen=True)

@@ -134,6 +134,34 @@ class Judged:
         left = [one for one in self.findings if not (one.against and one.tenant in known and one.against not in known)]
         return _judged(self.tenants, left)
 
+    def held(self, hosts: Mapping[str, Collection[str]]) -> Judged:
+        """Return the same for a cluster on which tenants have hosts, also those that could not be read.
+
+        Whose file is wrong or gone still has its hosts: nobody takes them in the meantime.
+
+        :param hosts: by tenant, without what is said of them.
+        """
+        absent = {name: some for name, some in hosts.items() if some and name not in {one.name for one in self.tenants}}
+        found = [
+            dataclasses.replace(
+                _finding(
+                    one,
+                    f"domains[{index}].name",
+                    "unique-domain",
+                    f"{domain.name} is on the cluster with tenant {name} ({host}), whose file is wrong or gone.",
+                    f"correct the file of {name}, or bring it back without the domain or with state: removed.",
+                ),
+                against=name,
+            )
+            for name, some in sorted(absent.items())
+            for one in self.tenants
+            for index, domain in enumerate(one.domains)
+            if domain.name not in hosts.get(one.name, ())
+            for host in sorted(some)
+            if domain.name == host or domain.name.endswith(f".{host}") or host.endswith(f".{domain.name}")
+        ]
+        return _judged(self.tenants, [*self.findings, *found]) if found else self
+
 
 def _judged(tenants: Iterable[Tenant], found: Iterable[Finding]) -> Judged:
     ordered = tuple(sorted(set(found)))

@@ -111,12 +111,13 @@ class Observed:
     objects: tuple[Object, ...] = ()
     volumes: tuple[Object, ...] = ()
 
-    def state(self, profile: TenantProfile) -> str:
-        """Return the state that the namespaces say; the most reduced one. ``removed`` if there are none."""
-        said = [
-            str((one["metadata"].get("labels") or {}).get(profile.key("tenant-state"), ACTIVE))
-            for one in self.namespaces
-        ]
+    def state(self, profile: TenantProfile, declared: Collection[str] = ()) -> str:
+        """Return the state that the namespaces say; the most reduced one. ``removed`` if there are none.
+
+        :param declared: names of those that count, if any of them is there.
+        """
+        telling = [one for one in self.namespaces if one["metadata"]["name"] in declared] or self.namespaces
+        said = [str((one["metadata"].get("labels") or {}).get(profile.key("tenant-state"), ACTIVE)) for one in telling]
         known = [one for one in said if one in ORDER]
         return max(known, key=ORDER.index) if known else (ACTIVE if said else REMOVED)
 
@@ -179,7 +180,7 @@ class _Plan:
         self.replicas = profile.key("replicas-before")
         self.paused = profile.key("suspended-before")
         self.until = profile.key("retention-until")
-        self.here = observed.state(profile)
+        self.here = observed.state(profile, {one.name for one in tenant.namespaces})
 
     # -- helpers ---------------------------------------------------------------------------------------------------
 

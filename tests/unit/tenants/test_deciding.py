@@ -10,7 +10,7 @@ import typing as t
 from collections.abc import Iterator, Mapping
 
 import pytest
-from ansible_collections.hackspace.infra.plugins.module_utils._tenants import apply, desired, moves, site
+from ansible_collections.hackspace.infra.plugins.module_utils._tenants import apply, desired, lifecycle, moves, site
 from ansible_collections.hackspace.infra.plugins.module_utils._tenants.membership import Rules
 from ansible_collections.hackspace.infra.plugins.module_utils._tenants.parts import OWNED
 
@@ -151,3 +151,29 @@ def test_rendering_takes_no_namespace_of_somebody_else() -> None:
     assert "monitoring" in made.kept_files
     [line] = [one for one in made.report({"alice": 1}, failures) if one["name"] == "monitoring"]
     assert line["result"] == "failed"
+
+
+def test_a_namespace_that_is_no_longer_declared_does_not_say_the_state() -> None:
+    api = Api(namespace("alice"), namespace("alice", "archived", name="4-aux-alice-old"))
+    made = decided(api, declared("alice"))
+    assert made.moving == {}
+    assert set(made.known["alice"].namespaces) == {"4-aux-alice", "4-aux-alice-old"}
+    assert decided(api, declared("alice", state="archived"), removal=True).moving == {"alice": "archived"}
+    observed = lifecycle.Observed(tuple(api.namespaces))
+    assert observed.state(SITE.profile) == "archived"
+    assert observed.state(SITE.profile, {"4-aux-alice"}) == "active"
+
+
+@pytest.mark.parametrize("wanted", ["cal.example.org", "x.cal.example.org"])
+@pytest.mark.parametrize("broken", [True, False])
+def test_nobody_takes_the_host_of_a_tenant_whose_file_is_wrong_or_gone(wanted: str, broken: bool) -> None:
+    domain = {"domains": [{"name": wanted, "auth": "app", "reason": "it checks tokens itself"}]}
+    files = {"alice.yaml": "version: 2\n"} if broken else {}
+    api = Api(namespace("alice", hosts="cal.example.org=open"), namespace("bob"))
+    made = decided(api, declared("bob", **domain), declared("carol"), **files)
+    assert "cal.example.org" in made.broken["bob"]
+    assert "unique-domain" in made.broken["bob"]
+    assert [one.tenant.name for one in made.wanted] == ["carol"]
+    # who has it on the cluster as well keeps it
+    api = Api(namespace("alice", hosts="cal.example.org=open"), namespace("bob", hosts=f"{wanted}=open"))
+    assert "bob" not in decided(api, declared("bob", **domain), **files).broken
