@@ -335,12 +335,14 @@ def _within(root: str, path: str, item: str) -> None:
 
 
 def texts_in(base: str, suffixes: tuple[str, ...], item: str) -> Iterator[tuple[str, str]]:
-    """Yield the texts below a folder by their paths in it. Links are not followed.
+    """Yield the texts below a folder by their paths in it. Links are not followed; hidden folders are left out.
 
     :raises InvalidInput: rules ``file-size``, ``file-text``.
     """
     for folder, folders, names in os.walk(base):
-        folders[:] = sorted(one for one in folders if one != ".git" and not os.path.islink(os.path.join(folder, one)))
+        folders[:] = sorted(
+            one for one in folders if not one.startswith(".") and not os.path.islink(os.path.join(folder, one))
+        )
         for name in sorted(names):
             path = os.path.join(folder, name)
             if not name.endswith(suffixes) or os.path.islink(path):

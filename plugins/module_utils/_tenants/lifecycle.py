@@ -448,6 +448,18 @@ class _Plan:
         ]
 
 
+def joined(before: Mapping[str, t.Any], now: Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Return the record of a run that continues another one: what either of them saw."""
+    old, new = before.get("revisions") or {}, now.get("revisions") or {}
+    volumes = {one["name"]: one for one in (*(before.get("volumes") or ()), *now["volumes"])}
+    return {
+        **now,
+        "revisions": {key: new.get(key) or old.get(key, "") for key in sorted({*old, *new})},
+        "objects": sorted({*(before.get("objects") or ()), *now["objects"]}),
+        "volumes": [volumes[name] for name in sorted(volumes)],
+    }
+
+
 # -- all tenants ---------------------------------------------------------------------------------------------------
 
 

@@ -22,7 +22,7 @@ from .._kube.ports import ServerError, listed
 from . import desired, lifecycle
 from .apply_plan import Bundle
 from .lifecycle import Observed, Step
-from .model import REMOVED
+from .model import ARCHIVED, REMOVED
 from .ports import Cluster
 
 if t.TYPE_CHECKING:
@@ -230,6 +230,7 @@ class _Mover:
 
     def _record(self, step: Step) -> None:
         name = f"tenant-archive-{self._tenant}"
+        path = f"/api/v1/namespaces/{self._inventory.namespace}/configmaps/{name}"
         body = {
             "apiVersion": "v1",
             "kind": "ConfigMap",
@@ -238,10 +239,23 @@ class _Mover:
                 "namespace": self._inventory.namespace,
                 "labels": {self._made.site.profile.key("tenant-archive"): self._tenant},
             },
-            "data": {"archive": json.dumps(step.body, sort_keys=True, indent=1)},
+            "data": {"archive": json.dumps(self._recorded(path, step.body), sort_keys=True, indent=1)},
         }
-        path = f"/api/v1/namespaces/{self._inventory.namespace}/configmaps/{name}"
         self._ask(step, lambda: self._api.apply(path, body, force=True))
+
+    def _recorded(self, path: str, now: t.Any) -> t.Any:
+        """Return what to record: a run that continues another one no longer sees all that there was."""
+        key = self._made.site.profile.key(desired.MOVING)
+        marks = {
+            (one["metadata"].get("annotations") or {}).get(key)
+            for one in self._made.known[self._tenant].namespaces.values()
+        }
+        live = self._api.get(path) if marks & {ARCHIVED, REMOVED} else None
+        try:
+            before = json.loads(str(((live or {}).get("data") or {}).get("archive") or "{}"))
+        except ValueError:
+            return now
+        return lifecycle.joined(before, now) if isinstance(before, dict) else now
 
     @staticmethod
     def _ask(step: Step, what: t.Callable[[], object]) -> None:

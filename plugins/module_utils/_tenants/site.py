@@ -105,7 +105,9 @@ def read(files: Mapping[str, t.Any], site: Site, today: datetime.date) -> Read:
     for path, one in files.items():
         if isinstance(one, Mapping):
             plain = tiers.plain(one)
-            texts[f"{plain.get('name') or path}.yaml"] = json.dumps(plain)
+            name = f"{plain.get('name') or path}.yaml"
+            # a second one of that name is an error, and must be seen
+            texts[name if name not in texts else f"{path}/{name}"] = json.dumps(plain)
         else:
             texts[path] = one
     judged = judge(texts, site.profile, table=site.table, today=today.isoformat())

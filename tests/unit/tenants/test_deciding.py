@@ -6,10 +6,13 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import json
 import typing as t
 from collections.abc import Iterator, Mapping
 
 import pytest
+from ansible_collections.hackspace.infra.plugins.module_utils._kube.model import Inventory
+from ansible_collections.hackspace.infra.plugins.module_utils._kube.plan import Options
 from ansible_collections.hackspace.infra.plugins.module_utils._tenants import apply, desired, lifecycle, moves, site
 from ansible_collections.hackspace.infra.plugins.module_utils._tenants.membership import Rules
 from ansible_collections.hackspace.infra.plugins.module_utils._tenants.parts import OWNED
@@ -39,12 +42,19 @@ class Api:
     def __init__(self, *namespaces: dict[str, t.Any], served: Mapping[str, dict[str, t.Any]] | None = None) -> None:
         self.namespaces = list(namespaces)
         self.served = dict(served or {})
+        self.applied: list[dict[str, t.Any]] = []
 
     def pages(self, path: str, *, selector: str = "", metadata_only: bool = False) -> Iterator[Page]:
         yield Page(self.namespaces if path == "/api/v1/namespaces" else [])
 
     def get(self, path: str) -> dict[str, t.Any] | None:
         return self.served.get(path)
+
+    def discover(self) -> t.Any:
+        return None
+
+    def apply(self, path: str, body: dict[str, t.Any], *, force: bool) -> None:
+        self.applied.append(body)
 
 
 def namespace(
@@ -177,3 +187,34 @@ def test_nobody_takes_the_host_of_a_tenant_whose_file_is_wrong_or_gone(wanted: s
     # who has it on the cluster as well keeps it
     api = Api(namespace("alice", hosts="cal.example.org=open"), namespace("bob", hosts=f"{wanted}=open"))
     assert "bob" not in decided(api, declared("bob", **domain), **files).broken
+
+
+def test_a_run_that_continues_another_one_keeps_its_record() -> None:
+    volume = {"name": "pv", "claim": "4-aux-alice/data", "capacity": "1Gi"}
+    before = {"revisions": {"4-aux-alice/alice": "main@sha1:1"}, "objects": ["apps/v1 StatefulSet x/y"], "volumes": []}
+    now = {"tenant": "alice", "revisions": {}, "objects": ["v1 Secret x/z"], "volumes": [volume]}
+    record = {"data": {"archive": json.dumps(before)}}
+    api = Api(
+        namespace("alice", tenant_moving="archived"),
+        served={"/api/v1/namespaces/kube-system/configmaps/tenant-archive-alice": record},
+    )
+    made = decided(api, declared("alice", state="archived"), removal=True)
+    mover = moves._Mover(
+        t.cast(t.Any, api), made, "alice", Inventory("tenants", "kube-system"), options=Options(), timeout=1
+    )
+    mover._record(lifecycle.Step("record", name="alice", body=now))
+    kept = json.loads(api.applied[0]["data"]["archive"])
+    assert kept["revisions"] == before["revisions"]
+    assert kept["objects"] == ["apps/v1 StatefulSet x/y", "v1 Secret x/z"]
+    assert kept["volumes"] == [volume]
+    api.namespaces = [namespace("alice")]
+    fresh = decided(api, declared("alice", state="archived"), removal=True)
+    mover._made = fresh
+    mover._record(lifecycle.Step("record", name="alice", body=now))
+    assert json.loads(api.applied[1]["data"]["archive"]) == now
+
+
+def test_two_declarations_of_one_name_are_seen() -> None:
+    made = decided(Api(), declared("alice"), declared("alice", state="suspended"))
+    assert "unique-name" in made.broken["alice"]
+    assert made.wanted == []

@@ -160,3 +160,11 @@ def test_remotes_that_are_refused(remote: git.Remote, rule: str) -> None:
     with pytest.raises(InvalidInput) as raised:
         remote.checked("repository")
     assert raised.value.rule == rule
+
+
+def test_hidden_folders_hold_no_declarations(tmp_path: Path) -> None:
+    for name in ("alice.yaml", ".github/workflows/ci.yaml", "more/bob.yaml"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("name: x\n", encoding="utf-8")
+    assert set(dict(git.texts_in(str(tmp_path), (".yaml",), "x"))) == {"alice.yaml", "more/bob.yaml"}
