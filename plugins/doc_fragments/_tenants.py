@@ -14,7 +14,7 @@ options:
     type: str
     required: true
   platform:
-    description: What the platform offers its tenants, as C(platform_tenants) in the inventory.
+    description: What the platform offers its tenants, as C(platform_tenants) in the inventory; its C(membership) is not read.
     type: dict
     default: {}
   declarations:
@@ -97,7 +97,8 @@ options:
         default: false
   tiers:
     description:
-      - The table of namespace tiers, as C(platform_tiers). Namespaces get the label by which it is told apart, if it has one.
+      - The table of namespace tiers, as C(platform_tiers), to look whether it agrees on the tenants' namespaces by their names,
+        and for the ceiling of quotas.
     type: dict
     default: {base: default}
   flux_namespace:

@@ -70,9 +70,13 @@ def declared(name: str, **more: t.Any) -> dict[str, t.Any]:
 
 
 def decided(
-    api: Api, *declarations: dict[str, t.Any], rules: Rules | None = None, removal: bool = False, **files: str
+    api: Api,
+    *declarations: dict[str, t.Any],
+    rules: Rules | None = None,
+    removal: bool = False,
+    files: Mapping[str, str] | None = None,
 ) -> apply.Decided:
-    given = {**{f"declarations[{i}]": one for i, one in enumerate(declarations)}, **files}
+    given = {**{f"declarations[{i}]": one for i, one in enumerate(declarations)}, **(files or {})}
     read = site.read(given, SITE, TODAY)
     return apply.decide(
         t.cast(t.Any, api), read, SITE, answer=None, rules=rules or Rules(), today=TODAY, allow_removal=removal
@@ -141,7 +145,7 @@ def test_who_moved_to_another_cluster_is_reported() -> None:
     made = decided(Api(namespace("alice"), namespace("bob")), declared("alice", clusters=["b"]), declared("bob"))
     assert made.undeclared == {"alice": ["4-aux-alice"]}
     assert made.warnings == ["declared for other clusters only, and left as they are: alice."]
-    broken = decided(Api(namespace("alice"), namespace("bob")), declared("bob"), **{"alice.yaml": "version: 2\n"})
+    broken = decided(Api(namespace("alice"), namespace("bob")), declared("bob"), files={"alice.yaml": "version: 2\n"})
     assert broken.undeclared == {}
     assert set(broken.broken) == {"alice"}
 
@@ -180,13 +184,13 @@ def test_nobody_takes_the_host_of_a_tenant_whose_file_is_wrong_or_gone(wanted: s
     domain = {"domains": [{"name": wanted, "auth": "app", "reason": "it checks tokens itself"}]}
     files = {"alice.yaml": "version: 2\n"} if broken else {}
     api = Api(namespace("alice", hosts="cal.example.org=open"), namespace("bob"))
-    made = decided(api, declared("bob", **domain), declared("carol"), **files)
+    made = decided(api, declared("bob", **domain), declared("carol"), files=files)
     assert "cal.example.org" in made.broken["bob"]
     assert "unique-domain" in made.broken["bob"]
     assert [one.tenant.name for one in made.wanted] == ["carol"]
     # who has it on the cluster as well keeps it
     api = Api(namespace("alice", hosts="cal.example.org=open"), namespace("bob", hosts=f"{wanted}=open"))
-    assert "bob" not in decided(api, declared("bob", **domain), **files).broken
+    assert "bob" not in decided(api, declared("bob", **domain), files=files).broken
 
 
 def test_a_run_that_continues_another_one_keeps_its_record() -> None:
