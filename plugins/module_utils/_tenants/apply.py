@@ -285,9 +285,11 @@ def decide(
     today: datetime.date,
     allow_removal: bool,
     confirmed: Collection[str] = (),
+    asked: bool = True,
 ) -> Decided:
     """Return what each tenant is to be; nothing is written.
 
+    :param asked: the source of memberships was asked, if there is one.
     :raises Refused: rule ``no-declarations``.
     """
     live = listed(api, "/api/v1/namespaces", selector=TENANT_LABEL)
@@ -303,7 +305,7 @@ def decide(
             fix="look at the repository and its folder. A tenant is removed by its declaration, not by taking it away.",
         )
     here = [one for one in read.judged.sound if site.cluster in one.clusters]
-    found, warnings = desired.wanted(here, site.profile, known, answer=answer, rules=rules, today=today)
+    found, warnings = desired.wanted(here, site.profile, known, answer=answer, rules=rules, today=today, asked=asked)
     postponed = []
     for index, one in enumerate(found):
         if one.state in (ARCHIVED, REMOVED) and not allow_removal:

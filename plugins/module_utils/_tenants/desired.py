@@ -140,12 +140,18 @@ def wanted(
     answer: Answer | None,
     rules: Rules,
     today: datetime.date,
+    asked: bool = True,
 ) -> tuple[list[Wanted], list[str]]:
-    """Return what each tenant is to be, and warnings."""
+    """Return what each tenant is to be, and warnings.
+
+    :param asked: the source of memberships was asked; otherwise who is suspended by it stays so.
+    """
     verdicts, warnings = judge(claims(tenants, known), answer, rules, today)
     made = []
     for one in tenants:
-        verdict = verdicts[one.name]
+        verdict, there = verdicts[one.name], known.get(one.name)
+        if not asked and there is not None and there.suspended_by == BY_MEMBERSHIP and one.membership.id:
+            verdict = Verdict(one.name, "unknown", "members are not asked here", suspend=True, since=there.lapsed_since)
         state, by = one.state, "" if one.state == ACTIVE else BY_DECLARATION
         if verdict.suspend and state == ACTIVE:
             state, by = SUSPENDED, BY_MEMBERSHIP

@@ -112,6 +112,7 @@ def look(api: Api, read: Read, site: Site, inventory: Inventory) -> Found:
         rules=Rules(),
         today=datetime.datetime.now(datetime.UTC).date(),
         allow_removal=True,
+        asked=False,
     )
     prepared = applying.prepare(api, decided.bundles, inventory, Options())
     return Found(site, decided, prepared)

@@ -222,3 +222,25 @@ def test_two_declarations_of_one_name_are_seen() -> None:
     made = decided(Api(), declared("alice"), declared("alice", state="suspended"))
     assert "unique-name" in made.broken["alice"]
     assert made.wanted == []
+
+
+def test_who_looks_without_asking_for_members_reactivates_nobody() -> None:
+    api = Api(namespace("alice", "suspended", suspended_by="membership", lapsed_since="2026-01-01"))
+    read = site.read({"x": declared("alice", membership={"id": "ada"})}, SITE, TODAY)
+    looked = [
+        apply.decide(
+            t.cast(t.Any, api),
+            read,
+            SITE,
+            answer=None,
+            rules=Rules(),
+            today=TODAY,
+            allow_removal=True,
+            asked=asked,
+        )
+        for asked in (False, True)
+    ]
+    assert [one.of("alice").state for one in looked] == ["suspended", "active"]
+    assert [one.moving for one in looked] == [{}, {"alice": "active"}]
+    [body] = [one for bundle in looked[0].bundles for one in bundle.objects if one["kind"] == "Namespace"]
+    assert body["metadata"]["annotations"][f"{KEY}/lapsed-since"] == "2026-01-01"
