@@ -324,6 +324,7 @@ SPEC = (
                         "max_suspend": {"type": "int"},
                         "keycloak": {
                             "type": "dict",
+                            "no_log": False,
                             "options": {
                                 "url": {"type": "str", "required": True},
                                 "realm": {"type": "str", "required": True},
