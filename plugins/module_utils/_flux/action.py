@@ -29,6 +29,8 @@ SCOPES: t.Final = ("owner", "object")
 #: Field manager of kicks. A Flux that applies itself takes the fields of all managers whose names begin with MANAGER
 #: (--override-manager), and would take the request away before it has handled it.
 KICKS: t.Final = f"kick-by-{MANAGER}"
+#: That of suspensions, for the same reason: such a Flux would resume at once what Git does not suspend.
+SUSPENSIONS: t.Final = f"suspend-by-{MANAGER}"
 _FORCE_AT: t.Final = "reconcile.fluxcd.io/forceAt"
 _RESET_AT: t.Final = "reconcile.fluxcd.io/resetAt"
 _CONTROLLERS: t.Final = frozenset({"kustomize-controller", "helm-controller"})
@@ -428,7 +430,7 @@ def _write(cluster: Cluster, request: Request, step: Step, *, own: bool) -> None
     code, _body = cluster.api.request(
         "PATCH",
         path,
-        query={"fieldManager": KICKS if request.action == "kick" else MANAGER},
+        query={"fieldManager": KICKS if request.action == "kick" else SUSPENSIONS},
         body=body,
         content_type="application/merge-patch+json",
         ok=(200, 404),

@@ -9,7 +9,7 @@ import typing as t
 import pytest
 from ansible_collections.hackspace.infra.plugins.module_utils._core.errors import HackspaceError, Refused
 from ansible_collections.hackspace.infra.plugins.module_utils._flux import action, status, wait
-from ansible_collections.hackspace.infra.plugins.module_utils._kube.model import Discovery, Resource
+from ansible_collections.hackspace.infra.plugins.module_utils._kube.model import MANAGER, Discovery, Resource
 from ansible_collections.hackspace.infra.plugins.module_utils._kube.ports import Page
 
 KINDS = {
@@ -41,6 +41,7 @@ class Memory:
         self.objects = list(objects)
         self.requests = 0
         self.written: list[tuple[str, t.Any]] = []
+        self.managers: set[str] = set()
 
     def discover(self) -> Discovery:
         return Discovery(Resource(group, "v1", kind, plural, True, True) for kind, (group, plural) in KINDS.items())
@@ -53,6 +54,7 @@ class Memory:
 
     def request(self, method: str, path: str, *, body: t.Any = None, query: t.Any = None, **_more: t.Any) -> t.Any:
         if method == "PATCH":
+            self.managers.add(query["fieldManager"])
             self.written.append((path.rsplit("/", 1)[-1], body))
             return 200, {}
         name = query["fieldSelector"].partition("=")[2]
@@ -152,6 +154,8 @@ def test_what_is_written() -> None:
             one["spec"]["suspend"] = do == "suspend"
         assert {str(body) for _name, body in memory.written} == {str({"spec": {"suspend": value}})}
         memory.written.clear()
+    # A Flux that applies itself takes the fields of all managers that begin with ours (--override-manager).
+    assert not any(one.startswith(MANAGER) for one in memory.managers)
 
 
 def test_what_does_not_exist_is_named_before_anything_is_written() -> None:
