@@ -20,14 +20,14 @@ from .._core.plan import Plan
 from .._kube import engine
 from .._kube.model import Discovery, ObjectId
 from .._kube.normalise import Object
-from .._kube.plan import Options, Planned
+from .._kube.plan import DeleteStep, Options, Planned
 from .._kube.ports import Api, Page, ServerError, listed
 from . import action, components, lockdown, migrate, ports, status, wait
 from . import bootstrap_plan as planning
 from .bootstrap_plan import Loss, Request
 from .migrate import DEFINITIONS, Migration
 from .model import SYNC
-from .owner import Owner, check_owner, check_repoint, check_version, owner_of
+from .owner import Owner, check_owner, check_place, check_repoint, check_version, owner_of
 
 _INSTANCES: t.Final = "/apis/fluxcd.controlplane.io/v1/fluxinstances"
 _OURS: t.Final = f"{components.PART_OF}=flux"
@@ -134,15 +134,8 @@ def running(api: Api, namespace: str) -> list[Object]:
 
 def _flux_objects(api: Api) -> list[Object]:
     """Return Flux' objects of all namespaces that lockdown may take rights from."""
-    found = []
-    for kind, path in planning.COLLECTIONS.items():
-        # A kind that is not served is a 404, which is not there.
-        try:
-            found += [{**one, "kind": kind} for one in listed(api, path)]
-        except ServerError as error:
-            if error.status != 404:
-                raise
-    return found
+    known = planning.collections(api.discover())
+    return [{**one, "kind": kind} for kind, path in known.items() for one in listed(api, path)]
 
 
 def _instances(api: Api) -> list[Object]:
@@ -166,8 +159,9 @@ def prepare(api: Api, request: Request) -> Prepared:
     live = seen.current.live
     definitions = [one for one in _of(live, "CustomResourceDefinition") if _is_flux(one)]
     controllers = [one for one in deployments(api, request.rendering.namespace) if lockdown.container_of(one)]
+    check_place(controllers, request.rendering.namespace)
     owner = owner_of(definitions, controllers, _instances(api), request.inventory)
-    apply_components = check_owner(owner, self_managed=request.self_managed, takeover=request.adopt)
+    apply_components = check_owner(owner, self_managed=request.self_managed, adopt=request.adopt)
     sync_live = [*_of(live, "GitRepository"), *_of(live, "Kustomization")]
     warnings = check_repoint(sync_live, request.sync_objects(), allowed=request.allow_repoint and apply_components)
     if not apply_components:
@@ -178,7 +172,7 @@ def prepare(api: Api, request: Request) -> Prepared:
     found = migrate.migrations(definitions, new)
     by_name = {str(one["metadata"]["name"]): one for one in definitions}
     view.migrated({one.name: by_name[one.name] for one in found})
-    taken = request.adopt and owner.kind not in ("none", "ours")
+    taken = request.adopt and owner.kind != "none" and not (owner.kind == "ours" and owner.whole)
     options = Options(
         adopt=request.adopt,
         prune=request.prune,
@@ -186,6 +180,7 @@ def prepare(api: Api, request: Request) -> Prepared:
         force_conflicts=request.force_conflicts or taken,
     )
     planned = engine.plan_seen(t.cast(Api, view), _wanted(request, whole, options), seen)
+    planning.check_kept(one.payload.id for one in planned.plan.changes if isinstance(one.payload, DeleteStep))
     plan = Plan(
         changes=[*(one.change() for one in found), *planned.plan.changes],
         unchanged=planned.plan.unchanged,
@@ -225,7 +220,7 @@ def _losses(api: Api, request: Request, owner: Owner, controllers: Sequence[Obje
     exempt = [f"Kustomization {space}/{SYNC}"] if request.sync else []
     found = planning.losses(_flux_objects(api), missing, account=request.rendering.account, exempt=exempt)
     # What we locked down once is locked down again, whoever has relied on it being open meanwhile.
-    again = frozenset(one.name for one in found) if owner.kind == "ours" else frozenset()
+    again = frozenset(one.name for one in found) if owner.kind == "ours" and owner.whole else frozenset()
     return planning.check_losses(found, request.accepted | again)
 
 

@@ -10,7 +10,7 @@ import typing as t
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from .._core.errors import Refused
-from .._kube.model import DEFAULT_LABEL_DOMAIN, MANAGER, Inventory, Source
+from .._kube.model import DEFAULT_LABEL_DOMAIN, MANAGER, Discovery, Inventory, ObjectId, Source
 from .._kube.normalise import Object
 from . import components, lockdown
 from .model import AGE_KEYS, SYNC, Rendering, Sync, secret
@@ -30,16 +30,22 @@ REFERENCES: t.Final[Mapping[str, tuple[str, tuple[tuple[str, ...], ...]]]] = {
 }
 #: Kinds that are reconciled with somebody's rights, and by which controller.
 ACCOUNTS: t.Final[Mapping[str, str]] = {"Kustomization": lockdown.KUSTOMIZE, "HelmRelease": lockdown.HELM}
-#: Where those kinds are listed.
-COLLECTIONS: t.Final[Mapping[str, str]] = {
-    "Kustomization": "/apis/kustomize.toolkit.fluxcd.io/v1/kustomizations",
-    "HelmRelease": "/apis/helm.toolkit.fluxcd.io/v2/helmreleases",
-    "ImagePolicy": "/apis/image.toolkit.fluxcd.io/v1/imagepolicies",
-    "ImageUpdateAutomation": "/apis/image.toolkit.fluxcd.io/v1/imageupdateautomations",
-    "Alert": "/apis/notification.toolkit.fluxcd.io/v1beta3/alerts",
-    "Receiver": "/apis/notification.toolkit.fluxcd.io/v1/receivers",
-    "ArtifactGenerator": "/apis/source.extensions.fluxcd.io/v1beta1/artifactgenerators",
+#: Their API groups.
+GROUPS: t.Final[Mapping[str, str]] = {
+    "Kustomization": "kustomize.toolkit.fluxcd.io",
+    "HelmRelease": "helm.toolkit.fluxcd.io",
+    "ImagePolicy": "image.toolkit.fluxcd.io",
+    "ImageUpdateAutomation": "image.toolkit.fluxcd.io",
+    "Alert": "notification.toolkit.fluxcd.io",
+    "Receiver": "notification.toolkit.fluxcd.io",
+    "ArtifactGenerator": "source.extensions.fluxcd.io",
 }
+
+
+def collections(discovery: Discovery) -> dict[str, str]:
+    """Return where those kinds are listed, in the version that the cluster serves: older ones have older versions."""
+    found = {kind: discovery.preferred(group, kind) for kind, group in GROUPS.items()}
+    return {kind: one.path() for kind, one in found.items() if one is not None}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +98,24 @@ class Request:
 
 def _source(one: Object, what: str) -> Source:
     return Source(one, f"{what}: {one['kind']} {(one.get('metadata') or {}).get('name')}")
+
+
+def check_kept(doomed: Iterable[ObjectId]) -> None:
+    """Refuse to prune what the cluster follows: Flux would delete everything that it has applied.
+
+    :param doomed: what would be pruned.
+    :raises Refused: rule ``flux-sync-gone``.
+    """
+    found = sorted(str(one) for one in doomed if one.kind in ("GitRepository", "Kustomization") and one.name == SYNC)
+    if found:
+        raise Refused(
+            f"sync is not given, so prune would delete {' and '.join(found)}; with its Kustomization goes everything "
+            "that Flux has applied.",
+            item="sync",
+            rule="flux-sync-gone",
+            fix="give sync, or run without prune. To stop following a repository, suspend its Kustomization.",
+            data={"would_delete": found},
+        )
 
 
 # -- who loses rights ----------------------------------------------------------------------------------------------

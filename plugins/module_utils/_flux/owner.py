@@ -33,12 +33,14 @@ class Owner:
     :ivar words: the same for a reader.
     :ivar version: of what is there, without ``v``; empty if it does not say.
     :ivar active: something puts back at once what others change.
+    :ivar whole: all of it is marked as theirs; not so after a takeover that was cut off.
     """
 
     kind: Kind
     words: str
     version: str = ""
     active: bool = False
+    whole: bool = True
 
 
 def owner_of(
@@ -75,8 +77,9 @@ def owner_of(
     if any(one.get("app.kubernetes.io/managed-by") == "Helm" for one in labels):
         release = next((text for text in map(_release, found) if text), "")
         return Owner("helm", f"the Helm release {release}" if release else "Helm", version)
-    if any(one.get(inventory.label) == inventory.name for one in labels):
-        return Owner("ours", f"this role (inventory {inventory.name})", version)
+    ours = [one for one in labels if one.get(inventory.label) == inventory.name]
+    if ours:
+        return Owner("ours", f"this role (inventory {inventory.name})", version, whole=len(ours) == len(labels))
     return Owner("plain", "a plain installation (flux install, kubectl or another program)", version)
 
 
@@ -98,7 +101,7 @@ def _title(one: Mapping[str, t.Any]) -> str:
     return f"{metadata.get('namespace')}/{metadata.get('name')}"
 
 
-def check_owner(owner: Owner, *, self_managed: bool, takeover: bool) -> bool:
+def check_owner(owner: Owner, *, self_managed: bool, adopt: bool) -> bool:
     """Say whether the components are ours to apply.
 
     :param self_managed: Flux is to apply its own manifests from Git.
@@ -121,19 +124,37 @@ def check_owner(owner: Owner, *, self_managed: bool, takeover: bool) -> bool:
             item="cluster",
             rule="flux-owner-active",
             fix=(
-                f"annotate the FluxInstance {_PAUSED}=disabled, then run with takeover: true."
+                f"annotate the FluxInstance {_PAUSED}=disabled, then run with adopt: true."
                 if owner.kind == "operator"
-                else "suspend the HelmRelease and delete it with its history kept, then run with takeover: true."
+                else f"suspend the HelmRelease, delete it, take {_BY_RELEASE} off the CustomResourceDefinitions "
+                "and Deployments of Flux (its label stays there), then run with adopt: true."
             ),
         )
-    if not takeover:
+    if not adopt:
         raise Refused(
             f"Flux in this cluster is owned by {owner.words}.",
             item="cluster",
             rule="flux-owner",
-            fix="set takeover: true to become its owner, after reading docs/flux.md.",
+            fix="set adopt: true to become its owner, after reading docs/flux.md.",
         )
     return True
+
+
+def check_place(deployments: Iterable[Object], namespace: str) -> None:
+    """Refuse a second Flux: both would reconcile everything, and only one of them locked down.
+
+    :param deployments: controllers of Flux, of all namespaces.
+    :raises Refused: rule ``flux-elsewhere``.
+    """
+    spaces = sorted({str((one.get("metadata") or {}).get("namespace")) for one in deployments} - {namespace})
+    if spaces:
+        raise Refused(
+            f"controllers of Flux run in {', '.join(spaces)} already.",
+            item="namespace",
+            rule="flux-elsewhere",
+            fix=f"set namespace: {spaces[0]}, or remove those controllers first (their Deployments; never the "
+            "CustomResourceDefinitions, with which everything would go).",
+        )
 
 
 def check_version(owner: Owner, wanted: str) -> None:
@@ -178,6 +199,9 @@ def check_repoint(live: Sequence[Object], wanted: Sequence[Object], *, allowed: 
             continue
         for path in fields[kind]:
             before, after = _at(there[kind], path), _at(one, path)
+            if path == ("sourceRef",) and isinstance(before, dict):
+                own = (there[kind].get("metadata") or {}).get("namespace")
+                before = {key: x for key, x in before.items() if key != "namespace" or x not in ("", own)}
             if _same(before, after):
                 continue
             found.append(f"{kind} {SYNC}: {'.'.join(path)} is {_shown(before)}, wanted {_shown(after)}")
@@ -204,7 +228,7 @@ def _same(before: t.Any, after: t.Any) -> bool:
         return before.removeprefix("./").rstrip("/") == after.removeprefix("./").rstrip("/")
     if isinstance(before, dict) and isinstance(after, dict):
         return all(before.get(key) == value for key, value in after.items()) and not (
-            set(before) - set(after) - {"apiVersion", "namespace"}
+            set(before) - set(after) - {"apiVersion"}
         )
     return (before or None) == (after or None)
 

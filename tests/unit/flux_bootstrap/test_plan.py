@@ -19,7 +19,12 @@ from ansible_collections.hackspace.infra.plugins.module_utils._flux import (
     model,
     owner,
 )
-from ansible_collections.hackspace.infra.plugins.module_utils._kube.model import Inventory
+from ansible_collections.hackspace.infra.plugins.module_utils._kube.model import (
+    Discovery,
+    Inventory,
+    ObjectId,
+    Resource,
+)
 
 INVENTORY = Inventory("flux", "flux-system")
 BY_GIT = {"kustomize.toolkit.fluxcd.io/name": "flux-system", "kustomize.toolkit.fluxcd.io/namespace": "flux-system"}
@@ -52,7 +57,7 @@ def test_owners() -> None:
 
 
 @pytest.mark.parametrize(
-    ("labels", "self_managed", "takeover", "expected"),
+    ("labels", "self_managed", "adopt", "expected"),
     [
         ({INVENTORY.label: "flux"}, False, False, True),
         ({}, False, False, "flux-owner"),
@@ -67,14 +72,71 @@ def test_owners() -> None:
         ),
     ],
 )
-def test_who_may_apply(labels: dict[str, str], self_managed: bool, takeover: bool, expected: t.Any) -> None:
+def test_who_may_apply(labels: dict[str, str], self_managed: bool, adopt: bool, expected: t.Any) -> None:
     found = owner.owner_of([definition(labels)], [], [], INVENTORY)
     if isinstance(expected, bool):
-        assert owner.check_owner(found, self_managed=self_managed, takeover=takeover) is expected
+        assert owner.check_owner(found, self_managed=self_managed, adopt=adopt) is expected
         return
     with pytest.raises(Refused) as caught:
-        owner.check_owner(found, self_managed=self_managed, takeover=takeover)
+        owner.check_owner(found, self_managed=self_managed, adopt=adopt)
     assert caught.value.rule == expected
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {},
+        {"app.kubernetes.io/managed-by": "Helm"},
+        {"app.kubernetes.io/managed-by": "Helm", "helm.toolkit.fluxcd.io/name": "x"},
+        {"fluxcd.controlplane.io/name": "flux"},
+    ],
+)
+def test_a_refusal_names_an_option_that_there_is(labels: dict[str, str]) -> None:
+    instances = [{"metadata": {"name": "flux"}}] if "fluxcd.controlplane.io/name" in labels else []
+    found = owner.owner_of([definition(labels)], [], instances, INVENTORY)
+    with pytest.raises(Refused) as caught:
+        owner.check_owner(found, self_managed=False, adopt=False)
+    assert "adopt: true" in caught.value.fix
+    # Helm leaves its labels behind, so that deleting the HelmRelease is not enough.
+    assert ("helm.toolkit.fluxcd.io/name" in caught.value.fix) == ("helm.toolkit.fluxcd.io/name" in labels)
+
+
+def test_a_takeover_that_was_cut_off_is_not_all_ours() -> None:
+    done = definition({INVENTORY.label: "flux"})
+    controller = {"metadata": {"name": "kustomize-controller", "namespace": "flux-system"}}
+    found = owner.owner_of([done], [controller], [], INVENTORY)
+    assert (found.kind, found.whole) == ("ours", False)
+    assert owner.owner_of([done], [done], [], INVENTORY).whole
+
+
+def test_there_is_one_flux() -> None:
+    def controller(space: str) -> dict[str, t.Any]:
+        return {"metadata": {"name": "kustomize-controller", "namespace": space}}
+
+    owner.check_place([], "flux-system")
+    owner.check_place([controller("flux-system")], "flux-system")
+    with pytest.raises(Refused) as caught:
+        owner.check_place([controller("flux-system"), controller("old")], "flux-system")
+    assert caught.value.rule == "flux-elsewhere"
+    assert "old" in caught.value.message
+
+
+def test_what_the_cluster_follows_is_never_pruned() -> None:
+    group = "kustomize.toolkit.fluxcd.io"
+    bootstrap_plan.check_kept([ObjectId("apps", "Deployment", "flux-system", "helm-controller")])
+    bootstrap_plan.check_kept([ObjectId("", "Secret", "flux-system", "flux-system")])
+    with pytest.raises(Refused) as caught:
+        bootstrap_plan.check_kept([ObjectId(group, "Kustomization", "flux-system", "flux-system")])
+    assert caught.value.rule == "flux-sync-gone"
+
+
+def test_objects_are_looked_for_in_the_version_that_is_served() -> None:
+    image = "image.toolkit.fluxcd.io"
+    served = Resource(image, "v1beta2", "ImagePolicy", "imagepolicies", namespaced=True)
+    assert bootstrap_plan.collections(Discovery([served])) == {
+        "ImagePolicy": "/apis/image.toolkit.fluxcd.io/v1beta2/imagepolicies"
+    }
+    assert set(bootstrap_plan.GROUPS) == set(bootstrap_plan.REFERENCES)
 
 
 @pytest.mark.parametrize(
@@ -114,6 +176,17 @@ def test_repointing_is_seen_in_every_field_that_matters() -> None:
             owner.check_repoint(live, other.objects("flux-system"), allowed=False)
         assert caught.value.rule == "flux-repoint"
         assert len(owner.check_repoint(live, other.objects("flux-system"), allowed=True)) == 1
+
+
+def test_a_source_of_another_namespace_is_another_source() -> None:
+    wanted = model.Sync.parse({"url": "https://git.example.org/x", "path": "clusters/one"}).objects("flux-system")
+    live = model.Sync.parse({"url": "https://git.example.org/x", "path": "clusters/one"}).objects("flux-system")
+    live[1]["spec"]["sourceRef"] |= {"namespace": "flux-system", "apiVersion": "source.toolkit.fluxcd.io/v1"}
+    assert owner.check_repoint(live, wanted, allowed=False) == []
+    live[1]["spec"]["sourceRef"]["namespace"] = "elsewhere"
+    with pytest.raises(Refused) as caught:
+        owner.check_repoint(live, wanted, allowed=False)
+    assert caught.value.rule == "flux-repoint"
 
 
 def test_losses_are_only_those_of_flags_that_are_missing() -> None:
