@@ -59,12 +59,15 @@ IDENTITY_FLAGS: t.Final[Mapping[str, tuple[str, ...]]] = {
 _SWITCHES: t.Final = frozenset({CROSS_NAMESPACE, REMOTE_BASES})
 _TRUE: t.Final = frozenset({"1", "t", "T", "true", "TRUE", "True"})
 _VARIABLE: t.Final = re.compile(r"(?<!\$)\$\(")
+_GATES: t.Final = "feature-gates"
+#: Programs that make arguments of their own.
+_SHELLS: t.Final = frozenset({"sh", "bash", "ash", "dash", "busybox", "env"})
 
 #: Every rule, and what it says.
 RULES: t.Final[Mapping[str, str]] = {
     "lockdown-flag": "each controller runs with the lockdown flags that it has",
     "lockdown-account": "the default ServiceAccount is one that tenants have, and not the one of every pod",
-    "lockdown-unreadable": "the value of a lockdown flag can be read from the object",
+    "lockdown-unreadable": "the lockdown flags and their values can be read from the object",
     "lockdown-gate": "flags for workload identity come with their feature gate",
     "lockdown-no-controller": "Flux is installed",
 }
@@ -138,7 +141,10 @@ def container_of(one: Mapping[str, t.Any]) -> tuple[str, Mapping[str, t.Any]] | 
             return name, container
     metadata = one.get("metadata") or {}
     labels = metadata.get("labels") or {}
-    for known in (labels.get("app"), labels.get("app.kubernetes.io/component"), metadata.get("name")):
+    title = str(metadata.get("name") or "")
+    # The name may go on: with that of a shard, or of a pod.
+    named_so = next((name for name in FLAGS if title == name or title.startswith(f"{name}-")), None)
+    for known in (labels.get("app"), labels.get("app.kubernetes.io/component"), named_so):
         if known in FLAGS and containers:
             named = [c for c in containers if c.get("name") == "manager"]
             return str(known), (named or containers)[0]
@@ -175,15 +181,33 @@ def value_of(arguments_: Sequence[str], flag: str, *, switch: bool = False) -> s
 
 
 def gates_of(arguments_: Sequence[str]) -> dict[str, bool]:
-    """Return the feature gates of a controller."""
+    """Return the feature gates of a controller; those of several arguments add up."""
     found: dict[str, bool] = {}
-    for word in arguments_:
-        if word.startswith("--feature-gates="):
-            for part in word.partition("=")[2].split(","):
-                name, _equals, value = part.partition("=")
-                if name.strip():
-                    found[name.strip()] = value.strip() in _TRUE
+    for index, word in enumerate(arguments_):
+        if word == "--":
+            break
+        flag, equals, text = word.partition("=")
+        if flag != f"--{_GATES}":
+            continue
+        if not equals:
+            text = arguments_[index + 1] if index + 1 < len(arguments_) else ""
+        for part in text.split(","):
+            name, _equals, value = part.partition("=")
+            if name.strip():
+                found[name.strip()] = value.strip() in _TRUE
     return found
+
+
+def unreadable(container: Mapping[str, t.Any]) -> str:
+    """Return why nobody can say which flags a container runs with; empty if they can be read."""
+    program = [str(x) for x in container.get("command") or ()][:1]
+    if program and program[0].rpartition("/")[2] in _SHELLS:
+        return f"is started by {program[0]}, so nobody can say with which arguments."
+    for word in words(container):
+        flag, _equals, value = word.partition("=")
+        if _VARIABLE.search(flag) or (flag == f"--{_GATES}" and _VARIABLE.search(value)):
+            return f"takes arguments from the environment ({word}), so nobody can say what they are."
+    return ""
 
 
 def over(one: Mapping[str, t.Any]) -> bool:
@@ -213,12 +237,15 @@ def judge_one(one: Mapping[str, t.Any], *, account: str = "") -> list[Finding]:
     def add(rule: str, flag: str, message: str, fix: str) -> None:
         found.append(Finding(item, rule, controller, flag, message, fix))
 
+    hidden = unreadable(container)
     for flag in flags_of(controller, workload_identity=gate):
         switch = flag in _SWITCHES
         wanted = "true" if switch else account or DEFAULT_SERVICE_ACCOUNT
         fix = f"run {controller} with --{flag}={wanted}: run flux_bootstrap, or add the patch where Git holds Flux."
         value = value_of(given, flag, switch=switch)
-        if value is not None and _VARIABLE.search(value):
+        if hidden:
+            add("lockdown-unreadable", flag, hidden, fix)
+        elif value is not None and _VARIABLE.search(value):
             add(
                 "lockdown-unreadable",
                 flag,

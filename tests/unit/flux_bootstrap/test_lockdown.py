@@ -115,3 +115,39 @@ def test_controllers_with_renamed_images_are_known_by_their_label() -> None:
 
 def test_a_command_counts_too() -> None:
     assert rules(deployment(lockdown.KUSTOMIZE, command=("/bin/kustomize-controller", *GOOD))) == []
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        (*GOOD, "$(MORE)"),
+        (*GOOD, "--$(FLAG)=false"),
+        (*GOOD, "--feature-gates=$(GATES)"),
+        (*GOOD, "--feature-gates", "$(GATES)"),
+    ],
+)
+def test_arguments_from_the_environment_may_be_any(args: tuple[str, ...]) -> None:
+    assert rules(deployment(lockdown.KUSTOMIZE, *args)) == [
+        ("lockdown-unreadable", flag) for flag in sorted(lockdown.FLAGS[lockdown.KUSTOMIZE])
+    ]
+    normal = deployment(lockdown.KUSTOMIZE, "--events-addr=http://x.$(RUNTIME_NAMESPACE).svc./", *GOOD)
+    assert rules(normal) == []
+
+
+def test_a_shell_may_start_it_with_any_arguments() -> None:
+    command = ("/bin/sh", "-c", "exec kustomize-controller --no-remote-bases=false")
+    assert {rule for rule, _flag in rules(deployment(lockdown.KUSTOMIZE, *GOOD, command=command))} == {
+        "lockdown-unreadable"
+    }
+
+
+def test_gates_in_two_words_are_gates() -> None:
+    source = deployment(lockdown.SOURCE, "--feature-gates", "ObjectLevelWorkloadIdentity=true")
+    assert rules(KUSTOMIZE, source) == [("lockdown-flag", "default-service-account")]
+    words = ["--feature-gates=A=true", "--feature-gates", "B=1,A=false", "--", "--feature-gates=C=1"]
+    assert lockdown.gates_of(words) == {"A": False, "B": True}
+
+
+def test_shards_with_renamed_images_and_no_label_are_known_by_their_name() -> None:
+    shard = deployment("kustomize-controller-shard1", image="registry.example.org/flux/kc:1")
+    assert {rule for rule, _flag in rules(KUSTOMIZE, shard)} == {"lockdown-flag"}
