@@ -52,7 +52,8 @@ _PATHS: t.Final = (
     "patchesStrategicMerge",
 )
 _URL: t.Final = re.compile(
-    r"^([a-z][a-z0-9+.-]*::)?(https?|ssh|git|file)://|^[^/@\s]+@[^/:\s]+:|[?&]ref=|^github\.com/"
+    r"^([a-z][a-z0-9+.-]*::)?(https?|ssh|git|file)://|^[^/@\s]+@[^/:\s]+:|[?&]ref=|^github\.com/",
+    re.IGNORECASE,
 )
 _VARIABLE: t.Final = re.compile(r"(?<!\$)\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<rest>[^}]*)\}")
 _SUBSTITUTE: t.Final = "kustomize.toolkit.fluxcd.io/substitute"
@@ -211,8 +212,13 @@ def _remote(file: File) -> Iterator[Finding]:
         if not isinstance(body, Mapping):
             continue
         entries = [(name, one) for name in _PATHS for one in body.get(name) or ()]
-        for name in ("patches", "replacements"):
+        for name in ("patches", "patchesJson6902", "replacements"):
             entries += [(name, one.get("path")) for one in body.get(name) or () if isinstance(one, Mapping)]
+        for name in ("configMapGenerator", "secretGenerator"):
+            for maker in (one for one in body.get(name) or () if isinstance(one, Mapping)):
+                files = [*(maker.get("files") or ()), *(maker.get("envs") or ()), maker.get("env")]
+                # The name of the key may come first.
+                entries += [(name, re.sub(r"^[-._a-zA-Z0-9]+=", "", str(one or ""))) for one in files]
         for name, one in entries:
             if isinstance(one, str) and "\n" not in one and _URL.search(one):
                 yield Finding(
@@ -230,16 +236,17 @@ def _without_login(text: str) -> str:
 
 def _components(files: Sequence[File]) -> Iterator[Finding]:
     """Controllers of Flux in Git, judged with what the patches beside them add."""
-    patches = {one.folder: "\n".join(_strings(one.objects)) for one in files if one.builds}
+    builds = {one.folder: one for one in files if one.builds}
     for file in files:
         if file.builds:
             continue
         for body in file.objects:
             if not isinstance(body, Mapping) or body.get("kind") != "Deployment":
                 continue
+            build = builds.get(file.folder)
+            patched = "\n".join(_patches(build, body, files)) if build else ""
             for one in lockdown.judge_one(body):
-                patched = patches.get(file.folder, "")
-                if one.rule == "lockdown-flag" and re.search(rf"--{one.flag}(=(?!false)|\s|$)", patched):
+                if one.rule == "lockdown-flag" and re.search(rf"--{one.flag}(=(?!false)|[\s\"']|$)", patched):
                     continue
                 yield Finding(
                     file.path,
@@ -250,15 +257,32 @@ def _components(files: Sequence[File]) -> Iterator[Finding]:
                 )
 
 
-def _strings(value: t.Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for one in value.values():
-            yield from _strings(one)
-    elif isinstance(value, (list, tuple)):
-        for one in value:
-            yield from _strings(one)
+def _patches(build: File, body: Mapping[str, t.Any], files: Sequence[File]) -> Iterator[str]:
+    """Return the texts of the patches that kustomize puts over an object."""
+    name = str((body.get("metadata") or {}).get("name"))
+    texts = {file.path: file.text for file in files}
+    named = re.compile(rf"\bname: *[\"']?{re.escape(name)}[\"']?\s*([,}}]|$)", re.MULTILINE)
+    for given in (one for one in build.objects if isinstance(one, Mapping)):
+        for kind in ("patches", "patchesJson6902", "patchesStrategicMerge"):
+            for entry in given.get(kind) or ():
+                one = entry if isinstance(entry, Mapping) else {"patch": entry}
+                text = str(one.get("patch") or "")
+                place = str(one.get("path") or ("" if "\n" in text else text))
+                text = texts.get(posixpath.normpath(posixpath.join(build.folder, place)), text)
+                target = one.get("target")
+                if isinstance(target, Mapping):
+                    if _targets(target.get("kind"), "Deployment") and _targets(target.get("name"), name):
+                        yield text
+                elif named.search(text):
+                    yield text
+
+
+def _targets(pattern: t.Any, word: str) -> bool:
+    """Return whether kustomize's pattern, which holds for the whole word, is met; none is always met."""
+    try:
+        return not pattern or re.fullmatch(str(pattern), word) is not None
+    except re.error:
+        return False
 
 
 # -- variables -----------------------------------------------------------------------------------------------------

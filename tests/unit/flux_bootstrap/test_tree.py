@@ -46,6 +46,9 @@ def controller(*args: str) -> dict[str, t.Any]:
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": {"template": {"spec": pod}}}
 
 
+PATCH = "\n".join(f"- value: {one}" for one in lockdown.arguments(lockdown.KUSTOMIZE))
+
+
 def found(**files: t.Any) -> list[dict[str, str]]:
     """Findings of files, by path (``__`` for a slash), with an object or a text."""
     given = [
@@ -167,10 +170,47 @@ CASES: list[tuple[str, dict[str, t.Any], list[tuple[str, str]]]] = [
             "f__gotk": controller(),
             "f__kustomization": build(
                 resources=["gotk.yaml"],
-                patches=[{"patch": "\n".join(f"value: {x}" for x in lockdown.arguments(lockdown.KUSTOMIZE))}],
+                patches=[{"target": {"kind": "Deployment", "name": "(helm|kustomize)-controller"}, "patch": PATCH}],
             ),
         },
         [],
+    ),
+    (
+        "Flux in Git, locked down by a patch that names it, and by one in a file",
+        {
+            "f__gotk": controller(),
+            "f__more": PATCH,
+            "f__kustomization": build(
+                patches=[
+                    {"patch": "metadata:\n  name: kustomize-controller\nargs:\n" + PATCH.splitlines()[0]},
+                    {"path": "more.yaml", "target": {"name": "kustomize-controller"}},
+                ],
+            ),
+        },
+        [],
+    ),
+    (
+        "Flux in Git, where the patch is for another controller",
+        {
+            "f__gotk": controller(),
+            "f__kustomization": build(
+                patches=[
+                    {"target": {"kind": "Deployment", "name": "helm-controller"}, "patch": PATCH},
+                    {"patch": "metadata:\n  name: helm-controller\n" + PATCH},
+                ],
+            ),
+        },
+        [("git-components", "error")] * 3,
+    ),
+    (
+        "files of others in generators, in any case",
+        {
+            "a__kustomization": build(
+                resources=["HTTPS://example.org/a.yaml"],
+                configMapGenerator=[{"name": "x", "files": ["k=https://example.org/x", "y=z.txt"]}],
+            ),
+        },
+        [("remote-base", "error")] * 2,
     ),
     ("no YAML", {"a": "a: [\n"}, [("unreadable", "warning")]),
     ("nothing", {"a": "# nothing\n"}, []),
