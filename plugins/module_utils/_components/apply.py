@@ -19,7 +19,7 @@ from .._core.errors import HackspaceError
 from .._core.plan import Plan
 from .._kube import engine, order, ssa
 from .._kube import plan as planning
-from .._kube.inventory import flux_owner
+from .._kube.inventory import flux_holds, flux_owner
 from .._kube.model import (
     DEFAULT_LABEL_DOMAIN,
     MANAGER,
@@ -245,7 +245,8 @@ class _Planner:
         seen = engine.look(self._view, asked)
         handed = _handed(seen) if component else None
         if component and handed:
-            given = _with_flux(seen)
+            # What nobody else has would lose everything, so a label is not enough here.
+            given = frozenset(one for one in _with_flux(seen) if flux_holds(seen.current.live[one]))
             planned = Planned(Plan(), seen.wanted, seen.inventory, seen.current)
             if self._request.hand_over:
                 planned = planning.release(seen.wanted, given, seen.current, seen.inventory)

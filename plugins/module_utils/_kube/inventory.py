@@ -123,3 +123,16 @@ def flux_owner(live: Mapping[str, Any]) -> str:
         if labels.get(f"{mark}/name"):
             return f"Flux {kind} {labels.get(f'{mark}/namespace')}/{labels[f'{mark}/name']}"
     return ""
+
+
+def flux_holds(live: Mapping[str, Any]) -> bool:
+    """Return whether Flux has fields of a live object. A label alone may have come with a manifest."""
+    labels = (live.get("metadata") or {}).get("labels") or {}
+    managers = {
+        str(one.get("manager")).lower()
+        for one in (live.get("metadata") or {}).get("managedFields") or []
+        if not one.get("subresource")
+    }
+    if labels.get("kustomize.toolkit.fluxcd.io/name"):
+        return "kustomize-controller" in managers
+    return bool(labels.get("helm.toolkit.fluxcd.io/name")) and any("helm" in one for one in managers)

@@ -144,3 +144,20 @@ def test_an_object_whose_label_was_removed_is_still_ours() -> None:
     }
     assert inventory.owner(INVENTORY, one, live, {one}) == ""
     assert inventory.owner(INVENTORY, one, live, set()) != ""
+
+
+@pytest.mark.parametrize(
+    ("label", "managers", "expected"),
+    [
+        ("kustomize", [{"manager": "kustomize-controller"}, {"manager": model.MANAGER}], True),
+        ("kustomize", [{"manager": model.MANAGER}, {"manager": "kube-controller-manager"}], False),
+        ("kustomize", [{"manager": "kustomize-controller", "subresource": "status"}], False),
+        ("helm", [{"manager": "helm-controller"}], True),
+        ("helm", [{"manager": "Helm"}], True),
+        ("helm", [{"manager": model.MANAGER}], False),
+        ("other", [{"manager": "kustomize-controller"}], False),
+    ],
+)
+def test_what_flux_has_it_has_written(label: str, managers: list[dict[str, t.Any]], expected: bool) -> None:
+    live = {"metadata": {"labels": {f"{label}.toolkit.fluxcd.io/name": "apps"}, "managedFields": managers}}
+    assert inventory.flux_holds(live) is expected
