@@ -163,7 +163,9 @@ def prepare(api: Api, request: Request) -> Prepared:
     owner = owner_of(definitions, controllers, _instances(api), request.inventory)
     apply_components = check_owner(owner, self_managed=request.self_managed, adopt=request.adopt)
     sync_live = [*_of(live, "GitRepository"), *_of(live, "Kustomization")]
-    warnings = check_repoint(sync_live, request.sync_objects(), allowed=request.allow_repoint and apply_components)
+    warnings = check_repoint(
+        sync_live, request.sync_objects(), allowed=request.allow_repoint, by_git=not apply_components
+    )
     if not apply_components:
         return _prepare_credentials(api, request, owner, sync_live)
     check_version(owner, request.release.version)

@@ -182,9 +182,12 @@ def check_version(owner: Owner, wanted: str) -> None:
         )
 
 
-def check_repoint(live: Sequence[Object], wanted: Sequence[Object], *, allowed: bool) -> list[str]:
+def check_repoint(
+    live: Sequence[Object], wanted: Sequence[Object], *, allowed: bool, by_git: bool = False
+) -> list[str]:
     """Return what would point somewhere else: with pruning, Flux deletes everything that is not there.
 
+    :param by_git: Git says where Flux points to, so that nothing can be allowed here.
     :raises Refused: rule ``flux-repoint``, unless it is allowed.
     """
     fields = {
@@ -205,12 +208,16 @@ def check_repoint(live: Sequence[Object], wanted: Sequence[Object], *, allowed: 
             if _same(before, after):
                 continue
             found.append(f"{kind} {SYNC}: {'.'.join(path)} is {_shown(before)}, wanted {_shown(after)}")
-    if found and not allowed:
+    if found and (by_git or not allowed):
         raise Refused(
             f"{'; '.join(found)}. With pruning, Flux deletes everything that the new place does not have.",
             item="sync",
             rule="flux-repoint",
-            fix="correct sync, or set allow_repoint: true when the new place has the same objects.",
+            fix=(
+                "correct sync; another place is written into Git (flux-system/gotk-sync.yaml) first."
+                if by_git
+                else "correct sync, or set allow_repoint: true when the new place has the same objects."
+            ),
             data={"repoint": found},
         )
     return found

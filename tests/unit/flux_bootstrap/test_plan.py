@@ -176,6 +176,9 @@ def test_repointing_is_seen_in_every_field_that_matters() -> None:
             owner.check_repoint(live, other.objects("flux-system"), allowed=False)
         assert caught.value.rule == "flux-repoint"
         assert len(owner.check_repoint(live, other.objects("flux-system"), allowed=True)) == 1
+        with pytest.raises(Refused) as caught:
+            owner.check_repoint(live, other.objects("flux-system"), allowed=True, by_git=True)
+        assert "allow_repoint" not in caught.value.fix
 
 
 def test_a_source_of_another_namespace_is_another_source() -> None:
