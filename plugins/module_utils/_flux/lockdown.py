@@ -223,10 +223,17 @@ def judge_one(one: Mapping[str, t.Any], *, account: str = "") -> list[Finding]:
 
     :param account: the default ServiceAccount that is expected; any but ``default`` if empty.
     """
-    known = container_of(one)
-    if known is None or over(one):
+    if over(one):
         return []
-    controller, container = known
+    containers = [c for c in _pod_spec(one).get("containers") or () if isinstance(c, dict)]
+    named = [(_base(str(c.get("image") or "")), c) for c in containers]
+    known = container_of(one)
+    listed: list[tuple[str, Mapping[str, t.Any]]] = [(name, c) for name, c in named if name in FLAGS]
+    listed = listed or ([known] if known else [])
+    return [finding for name, c in listed for finding in _judge(one, name, c, account)]
+
+
+def _judge(one: Mapping[str, t.Any], controller: str, container: Mapping[str, t.Any], account: str) -> list[Finding]:
     given = words(container)
     metadata = one.get("metadata") or {}
     kind = str(one.get("kind") or ("Deployment" if "template" in (one.get("spec") or {}) else "Pod"))

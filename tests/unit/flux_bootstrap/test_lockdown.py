@@ -151,3 +151,13 @@ def test_gates_in_two_words_are_gates() -> None:
 def test_shards_with_renamed_images_and_no_label_are_known_by_their_name() -> None:
     shard = deployment("kustomize-controller-shard1", image="registry.example.org/flux/kc:1")
     assert {rule for rule, _flag in rules(KUSTOMIZE, shard)} == {"lockdown-flag"}
+
+
+def test_every_container_of_a_pod_counts() -> None:
+    both = deployment(lockdown.KUSTOMIZE, *GOOD)
+    both["spec"]["template"]["spec"]["containers"] += deployment(lockdown.HELM)["spec"]["template"]["spec"][
+        "containers"
+    ]
+    assert {(one.controller, one.flag) for one in lockdown.judge([both])} == {
+        (lockdown.HELM, flag) for flag in lockdown.FLAGS[lockdown.HELM]
+    }
