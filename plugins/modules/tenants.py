@@ -53,6 +53,18 @@ options:
           - How many may be suspended in one run. If there were more, none is.
           - By default as C(max_suspensions) in O(platform).
         type: int
+      required:
+        description:
+          - A declaration without a member (C(membership.id), or, with O(membership.source=declaration), a day that is
+            paid for) counts as one whose membership ended when that was first seen. Without it such tenants are exempt.
+          - Set it where people write their own declarations.
+        type: bool
+        default: false
+      exempt:
+        description: Names of tenants that O(membership.required) is not for.
+        type: list
+        elements: str
+        default: []
       keycloak:
         description: Keycloak's admin API.
         type: dict
@@ -322,6 +334,8 @@ SPEC = (
                         "source": {"type": "str", "choices": list(membership.SOURCES), "default": "declaration"},
                         "suspend": {"type": "bool", "default": False},
                         "max_suspend": {"type": "int"},
+                        "required": {"type": "bool", "default": False},
+                        "exempt": {"type": "list", "elements": "str", "default": []},
                         "keycloak": {
                             "type": "dict",
                             "no_log": False,
@@ -425,6 +439,8 @@ def main(module: AnsibleModule) -> dict[str, t.Any]:
         grace_days=here.profile.grace_days,
         suspend=given["suspend"],
         max_suspend=here.profile.max_suspensions if given["max_suspend"] is None else given["max_suspend"],
+        required=given["required"],
+        exempt=frozenset(given["exempt"]),
     )
     options = Options(
         adopt=params["adopt"],
@@ -470,7 +486,14 @@ def main(module: AnsibleModule) -> dict[str, t.Any]:
 
 
 #: Defaults of ``membership``, where nothing is given.
-_MEMBERSHIP: t.Final = {"source": "declaration", "suspend": False, "max_suspend": None, "keycloak": None}
+_MEMBERSHIP: t.Final = {
+    "source": "declaration",
+    "suspend": False,
+    "max_suspend": None,
+    "required": False,
+    "exempt": (),
+    "keycloak": None,
+}
 
 
 def _render(

@@ -150,7 +150,9 @@ def wanted(
     made = []
     for one in tenants:
         verdict, there = verdicts[one.name], known.get(one.name)
-        if not asked and there is not None and there.suspended_by == BY_MEMBERSHIP and one.membership.id:
+        # Only a day in the declaration can be judged without the source.
+        told = bool(one.membership.id) or not one.membership.paid_until
+        if not asked and there is not None and there.suspended_by == BY_MEMBERSHIP and told:
             verdict = Verdict(one.name, "unknown", "members are not asked here", suspend=True, since=there.lapsed_since)
         state, by = one.state, "" if one.state == ACTIVE else BY_DECLARATION
         if verdict.suspend and state == ACTIVE:

@@ -28,12 +28,15 @@ class Rules:
     :ivar grace_days: days after the end of a membership in which nothing happens, where a declaration has none.
     :ivar suspend: lapsed tenants are suspended.
     :ivar max_suspend: how many may be suspended in one run; if there were more, none is.
+    :ivar required: a declaration that names no member counts as one whose membership has ended; for all but *exempt*.
     """
 
     source: str = "declaration"
     grace_days: int = 14
     suspend: bool = False
     max_suspend: int = 2
+    required: bool = False
+    exempt: frozenset[str] = frozenset()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,6 +174,10 @@ def judge(
 
 
 def _verdict(claim: Claim, answer: Answer | None, problem: str, rules: Rules, today: datetime.date) -> Verdict:
+    # A day in a declaration proves something only where declarations are what is gone by.
+    named = claim.member or (claim.paid_until is not None and rules.source == "declaration")
+    if rules.required and not named and claim.tenant not in rules.exempt:
+        return _after(claim, rules, today, claim.since or today, "its declaration names no member, and each has to")
     if not claim.member and claim.paid_until is None:
         return Verdict(claim.tenant, "exempt", "its declaration has no membership")
     until, enabled = claim.paid_until, True

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import typing as t
 
@@ -30,6 +31,27 @@ def ago(days: int) -> datetime.date:
 def one(claim: Claim, answer: Answer | None, rules: Rules = RULES) -> tuple[str, bool, bool]:
     verdict = judge([claim], answer, rules, TODAY)[0][claim.tenant]
     return verdict.standing, verdict.suspend, verdict.admit
+
+
+@pytest.mark.parametrize(
+    ("claim", "source", "expected"),
+    [
+        (Claim("a"), "keycloak", ("grace", False, False)),
+        (Claim("a", exists=True), "keycloak", ("grace", False, True)),
+        (Claim("a", exists=True, since=ago(15)), "keycloak", ("lapsed", True, False)),
+        (Claim("a", paid_until=ago(-300), exists=True, since=ago(15)), "keycloak", ("lapsed", True, False)),
+        (Claim("a", paid_until=ago(-300), exists=True), "declaration", ("member", False, True)),
+        (Claim("a", exists=True, since=ago(15)), "declaration", ("lapsed", True, False)),
+        (Claim("club", exists=True, since=ago(15)), "keycloak", ("exempt", False, True)),
+        (Claim("a", "ada", exists=True), "keycloak", ("member", False, True)),
+    ],
+)
+def test_who_names_no_member_is_none_where_each_has_to(
+    claim: Claim, source: str, expected: tuple[str, bool, bool]
+) -> None:
+    rules = dataclasses.replace(RULES, source=source, required=True, exempt=frozenset({"club"}))
+    answer = Answer({"ada": Member()}) if source == "keycloak" else None
+    assert one(claim, answer, rules) == expected
 
 
 @pytest.mark.parametrize(
