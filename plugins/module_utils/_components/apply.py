@@ -32,9 +32,8 @@ from .._kube.model import (
     expand,
     promised,
 )
-from .._kube.normalise import Object
 from .._kube.plan import ApplyStep, Options, Planned
-from .._kube.ports import Api, Page, ServerError
+from .._kube.ports import Api, ServerError, View
 from .._kube.wait import status
 from .model import Component, Wait
 
@@ -138,20 +137,12 @@ def _entry(component: Component, part: Part, *, done: bool) -> dict[str, t.Any]:
     return found
 
 
-class _View:
+class _View(View):
     """The cluster with one discovery for all components, which knows the kinds that earlier ones will have made."""
 
     def __init__(self, api: Api) -> None:
-        self._api = api
+        super().__init__(api)
         self._discovery = api.discover()
-
-    @property
-    def requests(self) -> int:
-        return self._api.requests
-
-    @requests.setter
-    def requests(self, value: int) -> None:
-        self._api.requests = value
 
     def promise(self, resources: Sequence[Resource]) -> None:
         if resources:
@@ -159,24 +150,6 @@ class _View:
 
     def discover(self) -> Discovery:
         return self._discovery
-
-    def get(self, path: str) -> Object | None:
-        return self._api.get(path)
-
-    def pages(self, path: str, *, selector: str = "", metadata_only: bool = False) -> Iterator[Page]:
-        return self._api.pages(path, selector=selector, metadata_only=metadata_only)
-
-    def apply(self, path: str, body: Mapping[str, t.Any], *, dry_run: bool = False, force: bool = False) -> Object:
-        return self._api.apply(path, body, dry_run=dry_run, force=force)
-
-    def create(self, path: str, body: Mapping[str, t.Any]) -> Object:
-        return self._api.create(path, body)
-
-    def replace(self, path: str, body: Mapping[str, t.Any]) -> Object:
-        return self._api.replace(path, body)
-
-    def delete(self, path: str, *, uid: str) -> None:
-        self._api.delete(path, uid=uid)
 
 
 @contextlib.contextmanager

@@ -5,25 +5,6 @@
 
 from __future__ import annotations
 
-import typing as t
-from collections.abc import Mapping
+from .._kube.ports import Requests
 
-
-class Api(t.Protocol):
-    """A connection to one API server."""
-
-    requests: int
-
-    def request(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, str] | None = ...,
-        body: object = ...,
-        content_type: str = ...,
-        accept: str = ...,
-        ok: t.Collection[int] = ...,
-        repeat: bool = ...,
-    ) -> tuple[int, dict[str, t.Any]]:
-        """Send one request; raise HackspaceError for a status outside *ok* or when there is no answer."""
+Api = Requests

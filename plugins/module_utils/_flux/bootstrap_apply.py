@@ -13,15 +13,15 @@ import copy
 import dataclasses
 import time
 import typing as t
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from .._core.errors import Refused
 from .._core.plan import Plan
 from .._kube import engine
-from .._kube.model import Discovery, ObjectId
+from .._kube.model import ObjectId
 from .._kube.normalise import Object
 from .._kube.plan import DeleteStep, Options, Planned
-from .._kube.ports import Api, Page, ServerError, listed
+from .._kube.ports import Api, ServerError, View, listed
 from . import action, components, lockdown, migrate, ports, status, wait
 from . import bootstrap_plan as planning
 from .bootstrap_plan import Loss, Request
@@ -53,36 +53,19 @@ class Prepared:
     stale: list[str]
 
 
-class _View:
+class _View(View):
     """The cluster as the plan is to see it: definitions that are migrated first are not dry-run.
 
     The server would refuse them, as it does not know that nothing will be stored in an older version by then.
     """
 
     def __init__(self, api: Api) -> None:
-        self._api = api
+        super().__init__(api)
         self._migrated: dict[str, Object] = {}
-
-    @property
-    def requests(self) -> int:
-        return self._api.requests
-
-    @requests.setter
-    def requests(self, value: int) -> None:
-        self._api.requests = value
 
     def migrated(self, definitions: Mapping[str, Object]) -> None:
         """From now on, answer dry runs of these without the server."""
         self._migrated = dict(definitions)
-
-    def discover(self) -> Discovery:
-        return self._api.discover()
-
-    def get(self, path: str) -> Object | None:
-        return self._api.get(path)
-
-    def pages(self, path: str, *, selector: str = "", metadata_only: bool = False) -> Iterator[Page]:
-        return self._api.pages(path, selector=selector, metadata_only=metadata_only)
 
     def apply(self, path: str, body: Mapping[str, t.Any], *, dry_run: bool = False, force: bool = False) -> Object:
         live = self._migrated.get(path.removeprefix(f"{DEFINITIONS}/"))
@@ -90,15 +73,6 @@ class _View:
             return self._api.apply(path, body, dry_run=dry_run, force=force)
         metadata = {**live["metadata"], **body["metadata"]}
         return {**live, **copy.deepcopy(dict(body)), "metadata": metadata}
-
-    def create(self, path: str, body: Mapping[str, t.Any]) -> Object:
-        return self._api.create(path, body)
-
-    def replace(self, path: str, body: Mapping[str, t.Any]) -> Object:
-        return self._api.replace(path, body)
-
-    def delete(self, path: str, *, uid: str) -> None:
-        self._api.delete(path, uid=uid)
 
 
 # -- read ----------------------------------------------------------------------------------------------------------

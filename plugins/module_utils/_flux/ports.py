@@ -7,27 +7,13 @@ from __future__ import annotations
 
 import time
 import typing as t
-from collections.abc import Mapping
 
 from .._kube.ports import Api as KubeApi
+from .._kube.ports import Requests
 
 
-class Api(KubeApi, t.Protocol):
+class Api(KubeApi, Requests, t.Protocol):
     """A connection to one API server."""
-
-    def request(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, str] | None = ...,
-        body: object = ...,
-        content_type: str = ...,
-        accept: str = ...,
-        ok: t.Collection[int] = ...,
-        repeat: bool = ...,
-    ) -> tuple[int, dict[str, t.Any]]:
-        """Send one request; raise HackspaceError for a status outside *ok* or when there is no answer."""
 
 
 class Clock(t.Protocol):

@@ -74,6 +74,62 @@ class Api(t.Protocol):
         """Delete the object with this uid; that it is gone or another one is fine."""
 
 
+class Requests(t.Protocol):
+    """A connection to one API server that sends whatever request is wanted."""
+
+    requests: int
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = ...,
+        body: object = ...,
+        content_type: str = ...,
+        accept: str = ...,
+        ok: t.Collection[int] = ...,
+        repeat: bool = ...,
+    ) -> tuple[int, dict[str, t.Any]]:
+        """Send one request; raise HackspaceError for a status outside *ok* or when there is no answer."""
+
+
+class View:
+    """An API server as it is; who plans for a cluster as it will be says in a subclass what differs."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    @property
+    def requests(self) -> int:
+        return self._api.requests
+
+    @requests.setter
+    def requests(self, value: int) -> None:
+        self._api.requests = value
+
+    def discover(self) -> Discovery:
+        return self._api.discover()
+
+    def get(self, path: str) -> Object | None:
+        return self._api.get(path)
+
+    def pages(self, path: str, *, selector: str = "", metadata_only: bool = False) -> Iterator[Page]:
+        return self._api.pages(path, selector=selector, metadata_only=metadata_only)
+
+    def apply(self, path: str, body: Mapping[str, t.Any], *, dry_run: bool = False, force: bool = False) -> Object:
+        return self._api.apply(path, body, dry_run=dry_run, force=force)
+
+    def create(self, path: str, body: Mapping[str, t.Any]) -> Object:
+        return self._api.create(path, body)
+
+    def replace(self, path: str, body: Mapping[str, t.Any]) -> Object:
+        return self._api.replace(path, body)
+
+    def delete(self, path: str, *, uid: str) -> None:
+        self._api.delete(path, uid=uid)
+
+
 def listed(api: Api, path: str, *, selector: str = "", metadata_only: bool = False) -> list[Object]:
     """Return a whole collection, where it is small enough to be held."""
     return [dict(one) for page in api.pages(path, selector=selector, metadata_only=metadata_only) for one in page.items]

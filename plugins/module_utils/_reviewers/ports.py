@@ -9,7 +9,7 @@ import typing as t
 from collections.abc import Iterator, Mapping
 
 from .._core.redact import Secret
-from .._kube.ports import Page
+from .._kube.ports import Page, Requests
 from .._openbao.ports import Reply
 
 
@@ -40,24 +40,8 @@ class Upstream(t.Protocol):
         """End the connection."""
 
 
-class Downstream(t.Protocol):
+class Downstream(Requests, t.Protocol):
     """A connection to one API server; may be used by several threads."""
-
-    requests: int
-
-    def request(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, str] | None = ...,
-        body: object = ...,
-        content_type: str = ...,
-        accept: str = ...,
-        ok: t.Collection[int] = ...,
-        repeat: bool = ...,
-    ) -> tuple[int, dict[str, t.Any]]:
-        """Send a request; return status and decoded body."""
 
     def get(self, path: str) -> dict[str, t.Any] | None:
         """Return one object, ``None`` if it does not exist."""

@@ -21,7 +21,7 @@ from .._kube import engine
 from .._kube.model import Discovery, Inventory, ObjectId, Resource, Source, Wanted
 from .._kube.normalise import Object
 from .._kube.plan import ApplyStep, DeleteStep, Options, Planned, RecordStep
-from .._kube.ports import Api, Page, ServerError, listed
+from .._kube.ports import Api, Page, ServerError, View, listed
 from . import apply_plan as planning
 from . import pods
 from .break_glass import Opened, exceptions, open_webhooks, opened, still_open
@@ -80,7 +80,7 @@ class Prepared:
     report: dict[str, t.Any]
 
 
-class _View:
+class _View(View):
     """The cluster as the plan is to see it.
 
     Classes that are replaced are not there, and are dry-run under another name. What Kyverno generated for us is taken
@@ -88,18 +88,10 @@ class _View:
     """
 
     def __init__(self, api: Api, discovery: Discovery, gone: Collection[str], taken: Collection[str]) -> None:
-        self._api = api
+        super().__init__(api)
         self._discovery = discovery
         self._gone = {f"{_CLASSES}/{name}": name for name in gone}
         self._taken = frozenset(taken)
-
-    @property
-    def requests(self) -> int:
-        return self._api.requests
-
-    @requests.setter
-    def requests(self, value: int) -> None:
-        self._api.requests = value
 
     def discover(self) -> Discovery:
         return self._discovery
@@ -124,15 +116,6 @@ class _View:
             f"{_CLASSES}/{other}", {**body, "metadata": {**body["metadata"], "name": other}}, dry_run=True, force=force
         )
         return {**made, "metadata": {**made["metadata"], "name": self._gone[path]}}
-
-    def create(self, path: str, body: Mapping[str, t.Any]) -> Object:
-        return self._api.create(path, body)
-
-    def replace(self, path: str, body: Mapping[str, t.Any]) -> Object:
-        return self._api.replace(path, body)
-
-    def delete(self, path: str, *, uid: str) -> None:
-        self._api.delete(path, uid=uid)
 
 
 # -- rights --------------------------------------------------------------------------------------------------------
