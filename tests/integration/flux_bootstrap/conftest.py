@@ -185,8 +185,9 @@ class Site:
                 if one["metadata"]["name"].endswith("-flux-system"):
                     self.ask("DELETE", f"{path}/{one['metadata']['name']}")
         self.ask("DELETE", SPACE)
-        until(lambda: self.ask("GET", SPACE) is None)
-        until(lambda: not [x for x in self.ask("GET", CRDS)["items"] if "fluxcd" in x["metadata"]["name"]])
+        until(lambda: self.ask("GET", SPACE) is None, 240)
+        # The API server takes its time over definitions of which there are objects, and more when it has a lot to do.
+        until(lambda: not [x for x in self.ask("GET", CRDS)["items"] if "fluxcd" in x["metadata"]["name"]], 240)
 
 
 def new_key(folder: Path) -> str:
