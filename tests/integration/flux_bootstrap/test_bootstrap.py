@@ -96,6 +96,7 @@ def test_lockdown_that_was_taken_away_comes_back(site: Site) -> None:
     again = site.apply(force_conflicts=True)
     assert [one["name"] for one in again["changes"]] == ["flux-system/kustomize-controller"]
     assert "--no-cross-namespace-refs=true" in args_of(site, "kustomize-controller")
+    site.ask("DELETE", "/apis/kustomize.toolkit.fluxcd.io/v1/namespaces/default/kustomizations/far")
 
 
 def test_a_component_that_is_left_out_is_pruned_when_told(site: Site) -> None:
