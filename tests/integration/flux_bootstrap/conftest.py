@@ -59,7 +59,7 @@ def component_of(one: t.Mapping[str, t.Any]) -> str:
     return str((one["metadata"].get("labels") or {}).get("app.kubernetes.io/component") or "")
 
 
-def until(what: Callable[[], t.Any], timeout: float = 60) -> t.Any:
+def until(what: Callable[[], t.Any], timeout: float = 60, *, every: float = 0.1) -> t.Any:
     """Wait until something is true; return it."""
     deadline = time.monotonic() + timeout
     while True:
@@ -67,7 +67,7 @@ def until(what: Callable[[], t.Any], timeout: float = 60) -> t.Any:
         if found or time.monotonic() > deadline:
             assert found, "did not come true"
             return found
-        time.sleep(0.1)
+        time.sleep(every)
 
 
 @dataclasses.dataclass
@@ -186,8 +186,24 @@ class Site:
                     self.ask("DELETE", f"{path}/{one['metadata']['name']}")
         self.ask("DELETE", SPACE)
         until(lambda: self.ask("GET", SPACE) is None, 240)
-        # The API server takes its time over definitions of which there are objects, and more when it has a lot to do.
-        until(lambda: not [x for x in self.ask("GET", CRDS)["items"] if "fluxcd" in x["metadata"]["name"]], 240)
+        until(self.undefined, 90, every=1)
+
+    def undefined(self) -> bool:
+        """Say whether Flux's definitions are gone, and remind the API server of those that are not.
+
+        The API server finalizes a definition within milliseconds of its deletion. Is the storage of its objects being
+        made just then, it says "could not list instances: storage is (re)initializing", and may forget to try again
+        before its next resync, five minutes later. A change of anything else in the definition makes it look again.
+        """
+        left = [x["metadata"] for x in self.ask("GET", CRDS)["items"] if "fluxcd" in x["metadata"]["name"]]
+        for one in left:
+            reminder = {"metadata": {"uid": one["uid"], "annotations": {"reminded": str(time.time())}}}
+            answer = self.lab.kube_server("member-prod").request(
+                "PATCH", f"{CRDS}/{one['name']}", reminder, content_type="application/merge-patch+json"
+            )
+            # Gone by now, or changed by somebody else, which does as well.
+            assert answer.status in (200, 404, 409), answer
+        return not left
 
 
 def new_key(folder: Path) -> str:
