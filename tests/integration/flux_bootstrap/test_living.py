@@ -145,6 +145,7 @@ def test_git_keeps_what_is_its_own(site: Site) -> None:
     for name in ("kustomize-controller", "helm-controller"):
         live = site.ask("GET", f"{DEPLOYMENTS}/{name}")
         live["spec"]["template"]["spec"]["containers"][0]["args"] += lockdown.arguments(name)
+        del live["metadata"]["resourceVersion"]
         site.ask("PUT", f"{DEPLOYMENTS}/{name}", live)
     done = site.apply(self_managed=True, wait="none")
     assert done["components_applied"] is False

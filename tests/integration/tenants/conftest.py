@@ -176,7 +176,9 @@ def trust_git(lab: Lab) -> None:
     found = server.request("GET", _DEPLOYMENT).body
     container = found["spec"]["template"]["spec"]["containers"][0]
     container.setdefault("env", []).append({"name": "SSL_CERT_FILE", "value": str(lab.git.ca)})
-    server.request("PUT", _DEPLOYMENT, found)
+    # Whatever version: the cluster's own controllers may be writing its status now.
+    del found["metadata"]["resourceVersion"]
+    assert server.request("PUT", _DEPLOYMENT, found).status == 200
     lab.follow_flux(CLUSTER)
 
 
