@@ -79,6 +79,13 @@ class ObjectId:
         return f"{kind} {self.title}"
 
     @classmethod
+    def of(cls, body: Mapping[str, t.Any]) -> ObjectId:
+        """Return which object a manifest is; it has ``apiVersion``, ``kind``, and ``metadata`` with a ``name``."""
+        meta = body["metadata"]
+        group = str(body["apiVersion"]).rpartition("/")[0]
+        return cls(group, str(body["kind"]), str(meta.get("namespace") or ""), str(meta["name"]))
+
+    @classmethod
     def parse(cls, text: str) -> ObjectId | None:
         """Return the id that :meth:`__str__` wrote, ``None`` if it is not one."""
         kind, space, title = text.strip().partition(" ")

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import typing as t
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from .model import ObjectId
 
@@ -76,6 +76,7 @@ PROTECTED: t.Final[frozenset[tuple[str, str]]] = frozenset(
 )
 
 _T = t.TypeVar("_T")
+_M = t.TypeVar("_M", bound=Mapping[str, t.Any])
 
 
 def rank(group: str, kind: str) -> int:
@@ -96,6 +97,16 @@ def is_namespace(one: ObjectId) -> bool:
 def applied(items: Iterable[_T], key: Callable[[_T], ObjectId]) -> list[_T]:
     """Return *items* in the order in which to apply them; within a kind the order given stays."""
     return sorted(items, key=lambda item: rank(*key(item).group_kind))
+
+
+def rendered(bodies: Iterable[_M]) -> list[_M]:
+    """Return manifests in the order in which to write them down: as they are applied, then by kind and name."""
+
+    def key(body: _M) -> tuple[int, str, str, str]:
+        one = ObjectId.of(body)
+        return rank(*one.group_kind), one.kind, one.namespace, one.name
+
+    return sorted(bodies, key=key)
 
 
 def deleted(items: Iterable[ObjectId]) -> list[ObjectId]:

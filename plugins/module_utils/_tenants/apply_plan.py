@@ -40,17 +40,9 @@ class Bundle:
         return [Source(dict(one), where) for one in self.objects]
 
 
-def identify(body: Mapping[str, t.Any]) -> ObjectId:
-    """Return the id of a rendered object."""
-    group, slash, _version = str(body["apiVersion"]).rpartition("/")
-    metadata = body["metadata"]
-    namespace = str(metadata.get("namespace") or "")
-    return ObjectId(group if slash else "", str(body["kind"]), namespace, str(metadata["name"]))
-
-
 def owners(bundles: Iterable[Bundle]) -> dict[ObjectId, str]:
     """Return whose each object is."""
-    return {identify(body): bundle.tenant for bundle in bundles for body in bundle.objects}
+    return {ObjectId.of(body): bundle.tenant for bundle in bundles for body in bundle.objects}
 
 
 def blamed(error: HackspaceError, by_id: Mapping[ObjectId, str]) -> dict[str, str]:

@@ -26,6 +26,7 @@ import typing as t
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from .._core.errors import Refused
+from .._kube.model import ObjectId
 from .model import ACTIVE, ARCHIVED, ORDER, REMOVED, SUSPENDED, Tenant
 from .objects import KUSTOMIZE_API, SOURCE_API, Place, tenant_objects
 from .parts import Object
@@ -156,10 +157,6 @@ def _name(one: Object) -> tuple[str, str]:
     return str(one["metadata"].get("namespace") or ""), str(one["metadata"]["name"])
 
 
-def _ident(one: Object) -> tuple[str, str, str, str]:
-    return str(one["apiVersion"]).rpartition("/")[0], str(one["kind"]), *_name(one)
-
-
 def _leaving(one: Object) -> bool:
     return bool(one["metadata"].get("deletionTimestamp"))
 
@@ -201,10 +198,12 @@ class _Plan:
 
     def _not_of(self, state: str, *, but: Collection[str] = ()) -> list[Object]:
         """Return the live objects that we render in some state, and not in this one."""
-        keep = {_ident(one) for one in self._rendered(state)}
-        ours = {_ident(one) for each in (ACTIVE, SUSPENDED, ARCHIVED) for one in self._rendered(each)} - keep
+        keep = {ObjectId.of(one) for one in self._rendered(state)}
+        ours = {ObjectId.of(one) for each in (ACTIVE, SUSPENDED, ARCHIVED) for one in self._rendered(each)} - keep
         return [
-            one for one in self._of(*{ident[1] for ident in ours}) if _ident(one) in ours and one["kind"] not in but
+            one
+            for one in self._of(*{ident.kind for ident in ours})
+            if ObjectId.of(one) in ours and one["kind"] not in but
         ]
 
     def _settled(self, state: str) -> bool:
@@ -356,11 +355,11 @@ class _Plan:
 
     def _workloads(self) -> list[Step]:
         """Return what still runs or publishes and that Flux does not know of."""
-        ours = {_ident(one) for state in (ACTIVE, SUSPENDED, ARCHIVED) for one in self._rendered(state)}
+        ours = {ObjectId.of(one) for state in (ACTIVE, SUSPENDED, ARCHIVED) for one in self._rendered(state)}
         return [
             self._step("delete", one, "an archived tenant has volumes only", reversible=False)
             for one in self._of(*_WORKLOADS)
-            if not _controlled(one) and _ident(one) not in ours
+            if not _controlled(one) and ObjectId.of(one) not in ours
         ]
 
     def _record(self, kustomizations: Iterable[Object]) -> Step:
@@ -418,11 +417,11 @@ class _Plan:
         if self.place.per_tenant and self.tenant.openbao and self.here != ACTIVE:
             steps.append(self._openbao("present", "External Secrets reads again"))
         steps += [self._apply(ACTIVE), *kept, *restored]
-        ours = {_ident(one) for one in self._rendered(ACTIVE)}
+        ours = {ObjectId.of(one) for one in self._rendered(ACTIVE)}
         steps += [
             self._step("patch", one, "Flux reconciles again", {"spec": {"suspend": False}})
             for one in asleep
-            if _ident(one) not in ours
+            if ObjectId.of(one) not in ours
         ]
         return steps
 

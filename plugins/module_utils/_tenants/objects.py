@@ -22,12 +22,12 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 import urllib.parse
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from .._eso import model as eso
 from .._eso.stores import API_VERSION as ESO
 from .._eso.stores import render as render_stores
-from .._kube.order import rank
+from .._kube import order
 from . import guards, network, roles
 from .model import ACTIVE, ARCHIVED, REMOVED, SUSPENDED, Credential, Namespace, Tenant
 from .parts import Object, labels, metadata
@@ -72,7 +72,7 @@ class Place:
 
 def platform_objects(profile: TenantProfile) -> list[Object]:
     """Return what all tenants of a cluster share, in the order in which to apply it."""
-    return _ordered([*roles.cluster_roles(profile), *guards.policies(profile)])
+    return order.rendered([*roles.cluster_roles(profile), *guards.policies(profile)])
 
 
 def tenant_objects(tenant: Tenant, profile: TenantProfile, place: Place, *, state: str | None = None) -> list[Object]:
@@ -95,15 +95,7 @@ def tenant_objects(tenant: Tenant, profile: TenantProfile, place: Place, *, stat
             made += _stores(tenant, namespace, profile, place, state)
             made += [_secret(tenant, namespace, place, one) for one in _wishes(tenant, namespace, profile)]
             made += _flux(tenant, namespace, profile, state)
-    return _ordered(made)
-
-
-def _ordered(objects: Iterable[Object]) -> list[Object]:
-    def key(one: Object) -> tuple[int, str, str, str]:
-        group, kind, meta = str(one["apiVersion"]).rpartition("/")[0], str(one["kind"]), one["metadata"]
-        return rank(group, kind), kind, str(meta.get("namespace", "")), str(meta["name"])
-
-    return sorted(objects, key=key)
+    return order.rendered(made)
 
 
 # -- namespace -----------------------------------------------------------------------------------------------------

@@ -251,7 +251,7 @@ def _prepare(api: Api, request: Request, table: Table, inventory: Inventory) -> 
     sources = [
         Source(dict(one), f"table: {one['kind']} {one['metadata']['name']}")
         for one in compiled.objects
-        if planning.place(one) not in kept
+        if ObjectId.of(one) not in kept
     ]
     keep = planning.table_object(table, merged(plain(request.table)), inventory)
     sources.append(Source(keep, "the table itself"))

@@ -219,13 +219,6 @@ def without_kyverno(live: Mapping[str, t.Any]) -> Object | None:
     return body
 
 
-def place(one: Mapping[str, t.Any]) -> ObjectId:
-    """Return which object a manifest is."""
-    meta = one["metadata"]
-    group = str(one["apiVersion"]).rpartition("/")[0]
-    return ObjectId(group, str(one["kind"]), str(meta.get("namespace") or ""), str(meta["name"]))
-
-
 def stays(
     generated: Mapping[ObjectId, Mapping[str, t.Any]],
     alive: Mapping[str, Mapping[str, t.Any]],

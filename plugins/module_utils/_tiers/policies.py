@@ -14,7 +14,7 @@ import typing as t
 from collections.abc import Iterable, Mapping
 
 from .._core.errors import check
-from .._kube.order import rank
+from .._kube import order
 from . import guards, limits, pods, secrets
 from .model import Table
 from .parts import Object, Policy, metadata
@@ -94,14 +94,8 @@ def render(table: Table, backends: Backends, namespaces: Iterable[Resolution] = 
         objects += (_native_guard if backends.guards == "native" else _kyverno_guard)(table, guard)
     objects += secrets.objects(table)
     warnings += secrets.warnings(table)
-    ordered = sorted(objects, key=_place)
+    ordered = order.rendered(objects)
     return Compiled(tuple(ordered), tuple(_failure_policies(ordered)), tuple(warnings))
-
-
-def _place(one: Object) -> tuple[int, str, str, str]:
-    group = str(one["apiVersion"]).rpartition("/")[0]
-    meta = one["metadata"]
-    return rank(group, str(one["kind"])), str(one["kind"]), str(meta.get("namespace", "")), str(meta["name"])
 
 
 def _class(table: Table, priority: t.Any) -> Object:
