@@ -4,31 +4,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import io
 import itertools
-import json
 import time
 import typing as t
-import urllib.parse
 from pathlib import Path
 
 import pytest
 import yaml
-from ansible.module_utils.testing import patch_module_args
-from ansible_collections.hackspace.infra.plugins.module_utils._core.module import run
-from ansible_collections.hackspace.infra.plugins.modules import kube_apply, platform_components
 
 from lab.api import Lab
+from tests.integration import in_process
+from tests.integration.audit import Audited
 
 CLUSTER = "core-infra"
-MODULES: dict[str, t.Any] = {"kube_apply": kube_apply, "platform_components": platform_components}
 _NUMBERS = itertools.count(1)
 
 
-class Site:
+class Site(Audited):
     """The lab's cluster, a folder for manifests, and names of this test's own."""
+
+    CLUSTER = CLUSTER
 
     def __init__(self, lab: Lab, folder: Path) -> None:
         self.lab = lab
@@ -51,16 +47,7 @@ class Site:
         return self.module("platform_components", check=check, components=list(components), **args)
 
     def module(self, name: str, *, check: bool = False, **args: t.Any) -> t.Any:
-        given = {
-            "kubeconfig": self.kubeconfig,
-            **args,
-            "_ansible_check_mode": check,
-            "_ansible_diff": True,
-        }
-        printed = io.StringIO()
-        with patch_module_args(given), contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
-            run(MODULES[name].SPEC, MODULES[name].main)
-        return json.loads(printed.getvalue())
+        return in_process.call(name, {"kubeconfig": self.kubeconfig, **args}, check=check)
 
     def apply(self, components: t.Sequence[t.Mapping[str, t.Any]], **args: t.Any) -> t.Any:
         """It must succeed."""
@@ -82,23 +69,6 @@ class Site:
 
     def get(self, path: str) -> t.Any:
         return self.ask("GET", path)
-
-    def mark(self) -> int:
-        """Return where the audit log ends now."""
-        return self.lab.clusters[CLUSTER].audit_log.stat().st_size
-
-    def writes(self, mark: int) -> list[tuple[str, str]]:
-        """Return the requests of users since *mark* that were neither reads nor dry runs."""
-        with self.lab.clusters[CLUSTER].audit_log.open("rb") as handle:
-            handle.seek(mark)
-            events = [json.loads(line) for line in handle.read().splitlines()]
-        return [
-            (e["verb"], e["requestURI"])
-            for e in events
-            if e["user"]["username"] == "lab-admin"
-            and e["verb"] not in ("get", "list", "watch")
-            and urllib.parse.parse_qs(urllib.parse.urlsplit(e["requestURI"]).query).get("dryRun") != ["All"]
-        ]
 
     @staticmethod
     def until(what: t.Callable[[], t.Any], seconds: float = 30) -> t.Any:

@@ -4,23 +4,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import importlib
-import io
 import itertools
-import json
 import time
 import typing as t
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
 from ansible_collections.hackspace.infra.plugins.filter.eso_stores import eso_stores
-from ansible_collections.hackspace.infra.plugins.module_utils._core.module import run
 
 from lab.api import Lab
+from tests.integration import audit, in_process
 
-PLUGINS = "ansible_collections.hackspace.infra.plugins.modules."
 CLUSTERS = ("core-infra", "member-prod")
 GROUP = "/apis/external-secrets.io/v1"
 _COUNTER = itertools.count(1)
@@ -37,13 +31,7 @@ class EsoSite:
 
     def call(self, name: str, *, check: bool = False, **args: t.Any) -> dict[str, t.Any]:
         """Run a module in this process and return what it prints."""
-        plugin = importlib.import_module(PLUGINS + name)
-        given = {**args, "_ansible_check_mode": check, "_ansible_diff": True}
-        printed = io.StringIO()
-        with patch_module_args(given), contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
-            run(plugin.SPEC, plugin.main)
-        result: dict[str, t.Any] = json.loads(printed.getvalue())
-        return result
+        return in_process.call(name, args, check=check)
 
     def apply(self, name: str, **args: t.Any) -> dict[str, t.Any]:
         """Run a module in this process; it must succeed."""
@@ -157,13 +145,10 @@ class EsoSite:
 
     def asked(self, cluster: str, mark: int) -> list[tuple[str, str]]:
         """Return (verb, uri) of the administrator's requests since *mark*."""
-        with self.lab.clusters[cluster].audit_log.open("rb") as handle:
-            handle.seek(mark)
-            events = [json.loads(line) for line in handle.read().splitlines()]
-        return [(e["verb"], e["requestURI"]) for e in events if e["user"]["username"] == "lab-admin"]
+        return audit.asked(self.lab, cluster, mark)
 
     def mark(self, cluster: str) -> int:
-        return self.lab.clusters[cluster].audit_log.stat().st_size
+        return audit.mark(self.lab, cluster)
 
     @staticmethod
     def until(what: str, check: t.Callable[[], bool], seconds: float = 30.0) -> None:

@@ -4,24 +4,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import importlib
-import io
 import itertools
-import json
 import time
 import typing as t
 
 import pytest
 import yaml
-from ansible.module_utils.testing import patch_module_args
-from ansible_collections.hackspace.infra.plugins.module_utils._core.module import run
 
 from lab.api import Lab
 from lab.git import Repository
+from tests.integration import in_process
+from tests.integration.audit import Audited
 
-PLUGINS = "ansible_collections.hackspace.infra.plugins.modules."
 CLUSTER = "member-prod"
 GROUPS = {
     "GitRepository": ("source.toolkit.fluxcd.io/v1", "gitrepositories"),
@@ -111,9 +106,10 @@ class Tenant:
 
 
 @dataclasses.dataclass
-class Site:
+class Site(Audited):
     """The lab, and modules run in this process."""
 
+    CLUSTER: t.ClassVar[str] = CLUSTER
     lab: Lab
 
     @property
@@ -122,13 +118,7 @@ class Site:
 
     def call(self, name: str, *, check: bool = False, **args: t.Any) -> dict[str, t.Any]:
         """Run a module in this process and return what it prints."""
-        plugin = importlib.import_module(PLUGINS + name)
-        given = {"kubeconfig": self.kubeconfig, **args, "_ansible_check_mode": check, "_ansible_diff": True}
-        printed = io.StringIO()
-        with patch_module_args(given), contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
-            run(plugin.SPEC, plugin.main)
-        result: dict[str, t.Any] = json.loads(printed.getvalue())
-        return result
+        return in_process.call(name, {"kubeconfig": self.kubeconfig, **args}, check=check)
 
     def apply(self, name: str, **args: t.Any) -> dict[str, t.Any]:
         """Run a module; it must succeed."""
@@ -156,16 +146,6 @@ class Site:
         if account:
             made.account()
         return made
-
-    def asked(self, mark: int) -> list[tuple[str, str]]:
-        """Return (verb, uri) of the administrator's requests since *mark*."""
-        with self.lab.clusters[CLUSTER].audit_log.open("rb") as handle:
-            handle.seek(mark)
-            events = [json.loads(line) for line in handle.read().splitlines()]
-        return [(e["verb"], e["requestURI"]) for e in events if e["user"]["username"] == "lab-admin"]
-
-    def mark(self) -> int:
-        return self.lab.clusters[CLUSTER].audit_log.stat().st_size
 
     @staticmethod
     def until(what: str, check: t.Callable[[], t.Any], seconds: float = 120.0) -> t.Any:

@@ -4,11 +4,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
-import io
-import json
 import time
 import typing as t
 from collections.abc import Callable
@@ -17,14 +14,12 @@ from pathlib import Path
 import pyrage
 import pytest
 import yaml
-from ansible.module_utils.testing import patch_module_args
-from ansible_collections.hackspace.infra.plugins.module_utils._core.module import run
-from ansible_collections.hackspace.infra.plugins.modules import flux_bootstrap
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from lab import flux_manifests
 from lab.api import Lab
+from tests.integration import in_process
 from tests.integration.ansible_run import Result, private, run_module
 
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -135,12 +130,7 @@ class Site:
 
     def call(self, *, check: bool = False, **changes: t.Any) -> dict[str, t.Any]:
         """Run the module in this process and return what it prints."""
-        args = {**self.args(**changes), "_ansible_check_mode": check, "_ansible_diff": True}
-        printed = io.StringIO()
-        with patch_module_args(args), contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
-            run(flux_bootstrap.SPEC, flux_bootstrap.main)
-        result: dict[str, t.Any] = json.loads(printed.getvalue())
-        return result
+        return in_process.call("flux_bootstrap", self.args(**changes), check=check)
 
     def apply(self, **changes: t.Any) -> dict[str, t.Any]:
         result = self.call(**changes)

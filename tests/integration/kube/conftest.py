@@ -6,31 +6,28 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import io
 import itertools
-import json
 import os
 import signal
 import typing as t
-import urllib.parse
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
 from ansible_collections.hackspace.infra.plugins.module_utils._clients.kube import Kube, client_of
-from ansible_collections.hackspace.infra.plugins.module_utils._core.module import run
-from ansible_collections.hackspace.infra.plugins.modules import kube_apply
 
 from lab.api import Lab
+from tests.integration import in_process
 from tests.integration.ansible_run import Result, Run, run_module, start_play
+from tests.integration.audit import Audited
 
 _NUMBERS = itertools.count(1)
 
 
 @dataclasses.dataclass
-class Site:
+class Site(Audited):
     """A namespace in the lab's cluster."""
 
+    CLUSTER: t.ClassVar[str] = "core-infra"
     lab: Lab
     namespace: str
     folder: Path
@@ -61,13 +58,7 @@ class Site:
         self, objects: t.Sequence[t.Mapping[str, t.Any]], *, check: bool = False, **changes: t.Any
     ) -> dict[str, t.Any]:
         """Run the module in this process and return what it prints: as Ansible would, without its start-up time."""
-        args = {**self.args(objects, **changes), "_ansible_check_mode": check, "_ansible_diff": True}
-        printed = io.StringIO()
-        given = {name: value for name, value in args.items() if value is not None}
-        with patch_module_args(given), contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
-            run(kube_apply.SPEC, kube_apply.main)
-        result: dict[str, t.Any] = json.loads(printed.getvalue())
-        return result
+        return in_process.call("kube_apply", self.args(objects, **changes), check=check)
 
     def apply(self, objects: t.Sequence[t.Mapping[str, t.Any]], **changes: t.Any) -> dict[str, t.Any]:
         """Run in this process; it must succeed."""
@@ -115,27 +106,6 @@ class Site:
     @property
     def own_namespace(self) -> dict[str, t.Any]:
         return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}}
-
-    def mark(self) -> int:
-        """Return where the audit log ends now."""
-        return self.lab.clusters["core-infra"].audit_log.stat().st_size
-
-    def asked(self, mark: int) -> list[tuple[str, str]]:
-        """Return (verb, uri) of the requests that users sent since *mark*."""
-        with self.lab.clusters["core-infra"].audit_log.open("rb") as handle:
-            handle.seek(mark)
-            lines = handle.read().splitlines()
-        events = [json.loads(line) for line in lines]
-        return [(e["verb"], e["requestURI"]) for e in events if e["user"]["username"] == "lab-admin"]
-
-    def writes(self, mark: int) -> list[tuple[str, str]]:
-        """Return the requests since *mark* that were neither reads nor dry runs."""
-        return [
-            (verb, uri)
-            for verb, uri in self.asked(mark)
-            if verb not in ("get", "list", "watch")
-            and urllib.parse.parse_qs(urllib.parse.urlsplit(uri).query).get("dryRun") != ["All"]
-        ]
 
 
 @pytest.fixture(scope="package")

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from lab.api import Lab, Proxy
+from tests.integration import audit
 from tests.integration.reviewers.conftest import DOMAIN, ReviewerSite
 
 WHERE = "member-prod"
@@ -106,12 +107,9 @@ class Patient:
 
     def asked(self, mark: int) -> list[tuple[str, str, str]]:
         """Return (who, verb, path) of everything that the API server was asked since *mark*, but by the lab."""
-        with self.lab.clusters[WHERE].audit_log.open("rb") as handle:
-            handle.seek(mark)
-            events = [json.loads(line) for line in handle.read().splitlines()]
         return sorted(
             (str(e["user"].get("username") or "nobody"), e["verb"], str(e["requestURI"]).partition("?")[0])
-            for e in events
+            for e in audit.events(self.lab, WHERE, mark)
             if e["user"].get("username") == "lab-admin" or not str(e["user"].get("username")).startswith("system:kube")
         )
 

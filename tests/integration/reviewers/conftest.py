@@ -6,23 +6,16 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import importlib
-import io
 import itertools
-import json
 import time
 import typing as t
 from pathlib import Path
-from unittest import mock
 
 import pytest
-from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.testing import patch_module_args
-from ansible_collections.hackspace.infra.plugins.module_utils._core.module import run
 
 from lab.api import Lab, Proxy
+from tests.integration import audit, in_process
 
-PLUGINS = "ansible_collections.hackspace.infra.plugins.modules."
 DOMAIN = "infra.hackspace.org"
 _COUNTER = itertools.count(1)
 
@@ -73,25 +66,7 @@ class ReviewerSite:
         self, *clusters: t.Mapping[str, t.Any], module: str = "jwt_reviewer", check: bool = False, **changes: t.Any
     ) -> dict[str, t.Any]:
         """Run a module in this process and return what it prints."""
-        plugin = importlib.import_module(PLUGINS + module)
-        args = {**self.args(*clusters, **changes), "_ansible_check_mode": check, "_ansible_diff": True}
-        printed = io.StringIO()
-        given = {name: value for name, value in args.items() if value is not None}
-        # In a process that has loaded the controller's part of Ansible, warnings are shown instead of returned.
-        warned: list[str] = []
-
-        def warn(_module: AnsibleModule, warning: str, **_options: object) -> None:
-            warned.append(warning)
-
-        with (
-            mock.patch.object(AnsibleModule, "warn", warn),
-            patch_module_args(given),
-            contextlib.redirect_stdout(printed),
-            contextlib.suppress(SystemExit),
-        ):
-            run(plugin.SPEC, plugin.main)
-        result: dict[str, t.Any] = json.loads(printed.getvalue())
-        return {**result, "warnings": warned}
+        return in_process.call(module, self.args(*clusters, **changes), check=check)
 
     def apply(self, *clusters: t.Mapping[str, t.Any], **changes: t.Any) -> dict[str, t.Any]:
         """Run jwt_reviewer; it must succeed."""
@@ -180,15 +155,11 @@ class ReviewerSite:
 
     def mark(self, where: str = "member-prod") -> int:
         """Return where the API server's audit log ends now."""
-        return self.lab.clusters[where].audit_log.stat().st_size
+        return audit.mark(self.lab, where)
 
     def asked(self, mark: int, where: str = "member-prod") -> list[tuple[str, str]]:
         """Return (verb, uri) of the administrator's requests since *mark*."""
-        with self.lab.clusters[where].audit_log.open("rb") as handle:
-            handle.seek(mark)
-            lines = handle.read().splitlines()
-        events = [json.loads(line) for line in lines]
-        return [(e["verb"], e["requestURI"]) for e in events if e["user"]["username"] == "lab-admin"]
+        return audit.asked(self.lab, where, mark)
 
     # -- time --------------------------------------------------------------------------------------------------------
 

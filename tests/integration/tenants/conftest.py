@@ -4,62 +4,35 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import itertools
-import json
 import time
 import typing as t
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
-from ansible_collections.hackspace.infra.plugins.module_utils._core.module import run
-from ansible_collections.hackspace.infra.plugins.modules import tenants, tenants_info
 
 from lab.api import Lab
+from tests.integration import in_process
+from tests.integration.audit import Audited
+from tools import demonstration
 
 CLUSTER = "member-prod"
-MODULES: dict[str, t.Any] = {"tenants": tenants, "tenants_info": tenants_info}
 _NUMBERS = itertools.count(1)
 _DEPLOYMENT = "/apis/apps/v1/namespaces/flux-system/deployments/source-controller"
 
-#: A calendar for the association: CalDAV and, in front of it, a proxy that checks tokens.
-CALENDAR = """
-apiVersion: apps/v1
-kind: StatefulSet
-metadata: {name: calendar}
-spec:
-  serviceName: calendar
-  replicas: 1
-  selector: {matchLabels: {app: calendar}}
-  template:
-    metadata: {labels: {app: calendar}}
-    spec:
-      securityContext: {runAsNonRoot: true, seccompProfile: {type: RuntimeDefault}}
-      containers:
-        - name: caldav
-          image: example.org/radicale:3
-          securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}
-        - name: proxy
-          image: example.org/token-proxy:1
-          ports: [{containerPort: 8443}]
-          securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}
----
-apiVersion: v1
-kind: Service
-metadata: {name: calendar}
-spec: {selector: {app: calendar}, ports: [{port: 443, targetPort: 8443}]}
----
+#: What a tenant has in its repository: the demonstration's calendar, and something that changes.
+CALENDAR = f"""{demonstration.CALENDAR}---
 apiVersion: v1
 kind: ConfigMap
-metadata: {name: calendar}
-data: {greeting: hello}
+metadata: {{name: calendar}}
+data: {{greeting: hello}}
 """
 
 
-class Site:
+class Site(Audited):
     """The lab's cluster, its Git server, and the tenants of one test."""
+
+    CLUSTER = CLUSTER
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
@@ -90,22 +63,8 @@ class Site:
 
     def call(self, module: str = "tenants", *, check: bool = False, **args: t.Any) -> dict[str, t.Any]:
         """Run a module in this process and return what it prints."""
-        given = {
-            "kubeconfig": self.kubeconfig,
-            "cluster": CLUSTER,
-            "platform": self.platform,
-            **args,
-            "_ansible_check_mode": check,
-            "_ansible_diff": True,
-        }
-        printed = io.StringIO()
-        with patch_module_args(given), contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
-            run(MODULES[module].SPEC, MODULES[module].main)
-        result: dict[str, t.Any] = json.loads(printed.getvalue())
-        result["warnings"] = [
-            one["event"]["msg"] if isinstance(one, dict) else one for one in result.get("warnings", ())
-        ]
-        return result
+        given = {"kubeconfig": self.kubeconfig, "cluster": CLUSTER, "platform": self.platform, **args}
+        return in_process.call(module, given, check=check)
 
     def apply(self, *declarations: t.Mapping[str, t.Any], **args: t.Any) -> dict[str, t.Any]:
         """Bring the cluster to what declarations say; it must succeed."""
@@ -149,25 +108,6 @@ class Site:
         found = self.get(f"/apis/kustomize.toolkit.fluxcd.io/v1/namespaces/{namespace}/kustomizations/{name}")
         conditions = ((found or {}).get("status") or {}).get("conditions") or []
         return next((one for one in conditions if one["type"] == "Ready"), {})
-
-    def mark(self) -> int:
-        """Return where the audit log ends now."""
-        return self.lab.clusters[CLUSTER].audit_log.stat().st_size
-
-    def asked(self, mark: int, user: str = "lab-admin") -> list[tuple[str, str]]:
-        """Return (verb, uri) of the requests that the module sent since *mark*."""
-        with self.lab.clusters[CLUSTER].audit_log.open("rb") as handle:
-            handle.seek(mark)
-            events = [json.loads(line) for line in handle.read().splitlines()]
-        return [(e["verb"], e["requestURI"]) for e in events if e["user"]["username"] == user]
-
-    def writes(self, mark: int) -> list[tuple[str, str]]:
-        """Return the requests since *mark* that were neither reads nor dry runs."""
-        return [
-            (verb, uri)
-            for verb, uri in self.asked(mark)
-            if verb not in ("get", "list", "watch") and "dryRun=All" not in uri and "accessreviews" not in uri
-        ]
 
 
 def trust_git(lab: Lab) -> None:

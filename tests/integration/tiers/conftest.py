@@ -4,10 +4,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import http.client
-import io
 import json
 import ssl
 import time
@@ -16,12 +14,10 @@ import typing as t
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
 from ansible_collections.hackspace.infra.plugins.filter.tier_policies import tier_policies
-from ansible_collections.hackspace.infra.plugins.module_utils._core.module import run
-from ansible_collections.hackspace.infra.plugins.modules import kube_apply
 
 from lab.api import Lab
+from tests.integration import in_process
 
 Object = dict[str, t.Any]
 PLAIN, ENGINE = "core-infra", "member-prod"
@@ -185,14 +181,8 @@ class Cluster:
             "inventory": {"name": "namespace-tiers", "namespace": "kube-system"},
             "objects": list(objects),
             **changes,
-            "_ansible_check_mode": check,
-            "_ansible_diff": True,
         }
-        printed = io.StringIO()
-        with patch_module_args(args), contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
-            run(kube_apply.SPEC, kube_apply.main)
-        result: Object = json.loads(printed.getvalue())
-        return result
+        return in_process.call("kube_apply", args, check=check)
 
     def apply(self, objects: Sequence[Object], **changes: t.Any) -> Object:
         """Run kube_apply in this process, pruning what an earlier table had; it must succeed."""

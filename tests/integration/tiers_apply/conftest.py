@@ -4,41 +4,30 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import io
 import itertools
-import json
 import time
 import typing as t
 import urllib.parse
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
-from ansible_collections.hackspace.infra.plugins.module_utils._core.module import run
-from ansible_collections.hackspace.infra.plugins.modules import (
-    namespace_tiers,
-    namespace_tiers_break_glass,
-    namespace_tiers_reconcile,
-)
 
 from lab.api import Lab
+from tests.integration import in_process
+from tests.integration.audit import Audited
 
 CLUSTER = "core-infra"
 NATIVE = {"limits": "static", "pods": "native", "guards": "native"}
-MODULES: dict[str, t.Any] = {
-    "namespace_tiers": namespace_tiers,
-    "namespace_tiers_break_glass": namespace_tiers_break_glass,
-    "namespace_tiers_reconcile": namespace_tiers_reconcile,
-}
 ADMISSION = "/apis/admissionregistration.k8s.io/v1"
 _NUMBERS = itertools.count(1)
 OURS = urllib.parse.quote("infra.hackspace.org/inventory=namespace-tiers")
 
 
-class Site:
+class Site(Audited):
     """The lab's cluster."""
+
+    CLUSTER = CLUSTER
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
@@ -47,20 +36,7 @@ class Site:
 
     def call(self, module: str, *, check: bool = False, kubeconfig: str = "", **args: t.Any) -> dict[str, t.Any]:
         """Run a module in this process and return what it prints."""
-        given = {
-            "kubeconfig": kubeconfig or self.kubeconfig,
-            **args,
-            "_ansible_check_mode": check,
-            "_ansible_diff": True,
-        }
-        printed = io.StringIO()
-        with patch_module_args(given), contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
-            run(MODULES[module].SPEC, MODULES[module].main)
-        result: dict[str, t.Any] = json.loads(printed.getvalue())
-        result["warnings"] = [
-            one["event"]["msg"] if isinstance(one, dict) else one for one in result.get("warnings", ())
-        ]
-        return result
+        return in_process.call(module, {"kubeconfig": kubeconfig or self.kubeconfig, **args}, check=check)
 
     def call_native(self, table: t.Mapping[str, t.Any] | None = None, **args: t.Any) -> dict[str, t.Any]:
         """Apply without Kyverno."""
@@ -153,25 +129,6 @@ class Site:
                 },
             },
         )
-
-    def mark(self) -> int:
-        """Return where the audit log ends now."""
-        return self.lab.clusters[CLUSTER].audit_log.stat().st_size
-
-    def asked(self, mark: int, user: str = "lab-admin") -> list[tuple[str, str]]:
-        """Return (verb, uri) of the requests that users sent since *mark*."""
-        with self.lab.clusters[CLUSTER].audit_log.open("rb") as handle:
-            handle.seek(mark)
-            events = [json.loads(line) for line in handle.read().splitlines()]
-        return [(e["verb"], e["requestURI"]) for e in events if e["user"]["username"] == user]
-
-    def writes(self, mark: int) -> list[tuple[str, str]]:
-        """Return the requests since *mark* that were neither reads nor dry runs."""
-        return [
-            (verb, uri)
-            for verb, uri in self.asked(mark)
-            if verb not in ("get", "list", "watch") and "dryRun=All" not in uri
-        ]
 
     def labels(self, kind: str, namespace: str) -> list[dict[str, str]]:
         """Return the labels of the LimitRanges or ResourceQuotas of a namespace."""

@@ -4,25 +4,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import io
-import json
 import time
 import typing as t
 from pathlib import Path
 
 import pytest
 import yaml
-from ansible.module_utils.testing import patch_module_args
-from ansible_collections.hackspace.infra.plugins.module_utils._core.module import run
 from ansible_collections.hackspace.infra.plugins.module_utils._tiers.model import parse
 from ansible_collections.hackspace.infra.plugins.module_utils._tiers.policies import Backends, render
 from ansible_collections.hackspace.infra.plugins.module_utils._tiers.resolve import of_object
-from ansible_collections.hackspace.infra.plugins.modules import namespace_tiers_info
 
 from lab.api import Lab
 from lab.kube import kubeconfig as write_kubeconfig
+from tests.integration import audit, in_process
 from tests.integration.ansible_run import ROOT
 
 Object = dict[str, t.Any]
@@ -163,21 +158,14 @@ class Site:
         args = {"tiers": TABLE, **BACKENDS, **options}
         if kubeconfig:
             args["kubeconfig"] = kubeconfig if isinstance(kubeconfig, dict) else str(kubeconfig)
-        printed = io.StringIO()
-        with patch_module_args(args), contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
-            run(namespace_tiers_info.SPEC, namespace_tiers_info.main)
-        result: Object = json.loads(printed.getvalue())
-        return result
+        return in_process.call("namespace_tiers_info", args)
 
     def asked(self, user: str, mark: int) -> list[tuple[str, str]]:
         """Return (verb, uri) of the requests of a ServiceAccount since *mark*."""
-        with self.lab.clusters["core-infra"].audit_log.open("rb") as handle:
-            handle.seek(mark)
-            events = [json.loads(line) for line in handle.read().splitlines()]
-        return [(e["verb"], e["requestURI"]) for e in events if e["user"]["username"] == f"{ADMIN}{user}"]
+        return audit.asked(self.lab, "core-infra", mark, f"{ADMIN}{user}")
 
     def mark(self) -> int:
-        return self.lab.clusters["core-infra"].audit_log.stat().st_size
+        return audit.mark(self.lab, "core-infra")
 
     def compiled(self, *kinds: str) -> list[Object]:
         """Return what the table is compiled into for the namespaces that there are."""
