@@ -18,6 +18,7 @@ import time
 import typing as t
 from pathlib import Path
 
+from tools import scenarios
 from tools.environments import Environment, others, this
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,8 +32,34 @@ FAILURE = re.compile(r"^(?:(?:FAILED|ERROR) (\S+)|===== (\S+): FAILED)")
 LEFT_OUT = "not run: "
 #: So many failures may come from a machine that was busy for a moment; more are no accident.
 SECOND_CHANCES = 6
-#: Gates that run at the same time: those with servers mostly wait.
+#: Gates of each group that run at the same time. Those without servers run beside those with servers, at a low
+#: priority: they get what the others leave while they wait.
 LANES = 2
+LOW_PRIORITY = 10
+#: The gates that take longest begin first, the longest ahead, as one that begins last runs alone in the end.
+LONGEST = (
+    "sanity",
+    "ansible-lint",
+    "unit",
+    "secrets",
+    "integration/eso",
+    "integration/check",
+    "lab",
+    "integration/snapshot",
+    "integration/tiers_cli",
+    "integration/init",
+    "integration/flux_bootstrap",
+    "integration/tiers_apply",
+    "integration/reviewer_doctor",
+    "requests",
+    "molecule/platform_checks",
+    "molecule/platform_components",
+    "molecule/namespace_tiers",
+    "molecule/openbao_seal_migration",
+    "molecule/jwt_reviewer",
+)
+#: Quick ones that find most of what is wrong; before the long ones.
+QUICKEST = ("ruff", "mypy", "yamllint", "changelog")
 TICK = 120.0 if os.environ.get("CI") else 30.0
 
 
@@ -43,8 +70,8 @@ class Gate:
     :ivar name: what people type after ``--only``.
     :ivar proves: one clause, shown in the list.
     :ivar commands: argument lists, run one after the other until one fails.
-    :ivar group: ``static`` gates come first, ``server`` gates wait for the lab's programs, ``long`` ones run only when
-        asked for. Two run at a time.
+    :ivar group: ``static`` gates need no servers, ``server`` gates wait for the lab's programs, ``long`` ones run only
+        when asked for. Two of a group run at a time.
     :ivar needs: paths without which the gate fails, as it would have nothing to run.
     :ivar again: returns the command that runs only the failed tests again, of which it gets the names. Tests against
         real servers wait for elections, leases and controllers; up to ``SECOND_CHANCES`` that failed in all gates
@@ -87,7 +114,10 @@ def gates(environments: t.Sequence[Environment] = ()) -> list[Gate]:
         again = (*run, "--last-failed", "--last-failed-no-failures", "none")
         return Gate(name, proves, (run,), group, needs=(path,), again=lambda _failed: again)
 
-    scenarios = (python, "-m", "tools.scenarios")
+    def on_roles(subject: str, names: t.Sequence[str]) -> Gate:
+        run = (python, "-m", "tools.scenarios")
+        proves = "every plugin is found" if subject == "default" else "the role: twice, in check mode, verified"
+        return Gate(f"molecule/{subject}", proves, ((*run, *names),), "server", again=lambda failed: (*run, *failed))
 
     found = [
         Gate("reuse", "every file has a licence and an owner", ((program("reuse"), "lint", "--lines"),)),
@@ -142,13 +172,7 @@ def gates(environments: t.Sequence[Environment] = ()) -> list[Gate]:
             )
         )
     found += [
-        Gate(
-            "molecule",
-            "each role: twice, in check mode, verified",
-            (scenarios,),
-            "server",
-            again=lambda failed: (*scenarios, *failed),
-        ),
+        *(on_roles(subject, names) for subject, names in scenarios.subjects().items()),
         *(
             on_servers(
                 f"integration/{folder}", "modules, roles, playbooks on real servers", f"tests/integration/{folder}"
@@ -166,8 +190,7 @@ def gates(environments: t.Sequence[Environment] = ()) -> list[Gate]:
 def integration_folders(root: Path = ROOT) -> list[str]:
     """Return the folders of tests/integration that hold tests, each of which is a gate."""
     places = (root / "tests" / "integration").iterdir()
-    # From the end of the alphabet, as the longest happen to be there: a long one that starts last runs alone.
-    return sorted((place.name for place in places if place.is_dir() and any(place.rglob("test_*.py"))), reverse=True)
+    return sorted(place.name for place in places if place.is_dir() and any(place.rglob("test_*.py")))
 
 
 def clean_environment() -> dict[str, str]:
@@ -305,7 +328,7 @@ class Runner:
         if gate.environment:
             environment["PATH"] = f"{gate.environment.python.parent}{os.pathsep}{environment['PATH']}"
         child = subprocess.Popen(
-            list(command),
+            ["nice", "-n", str(LOW_PRIORITY), *command] if gate.group == "static" else list(command),
             cwd=ROOT,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -386,20 +409,35 @@ def choose(all_gates: t.Sequence[Gate], only: t.Sequence[str], group: str | None
     ]
 
 
+def in_order(chosen: t.Sequence[Gate]) -> list[Gate]:
+    """Return the gates in the order in which they begin: the quickest, the longest, the rest."""
+    known = {name: place for place, name in enumerate((*QUICKEST, *LONGEST))}
+    # What runs on another Python is about as long as on this one.
+    return sorted(chosen, key=lambda gate: known.get(gate.name, known.get(gate.name.rpartition("-")[0], len(known))))
+
+
 def _run_all(runner: Runner, chosen: t.Sequence[Gate]) -> list[Outcome]:
-    static = [gate for gate in chosen if gate.group == "static"]
-    rest = [gate for gate in chosen if gate.group != "static"]
     # reuse asks git once which files are ignored; files that others make meanwhile would count as unlicensed.
-    outcomes = [runner.run(gate) for gate in static if gate.name == "reuse"]
-    static = [gate for gate in static if gate.name != "reuse"]
-    outcomes += _in_lanes(runner, static)
-    if not rest:
-        return outcomes
-    if not runner.wait_for_builds():
-        return outcomes + [
-            Outcome(gate, False, 0.0, ["not run: the lab's programs could not be built"]) for gate in rest
-        ]
-    return outcomes + second_chances(runner, _in_lanes(runner, rest))
+    outcomes = [runner.run(gate) for gate in chosen if gate.name == "reuse"]
+    static = [gate for gate in chosen if gate.group == "static" and gate.name != "reuse"]
+    rest = [gate for gate in chosen if gate.group != "static"]
+    with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
+        without, on_servers = pool.submit(_in_lanes, runner, static), pool.submit(_with_servers, runner, rest)
+        try:
+            outcomes += without.result()
+            served = on_servers.result()
+        except BaseException:
+            runner.stop()
+            raise
+    outcomes += second_chances(runner, served)
+    place = {gate.name: number for number, gate in enumerate(chosen)}
+    return sorted(outcomes, key=lambda outcome: place[outcome.gate.name])
+
+
+def _with_servers(runner: Runner, chosen: t.Sequence[Gate]) -> list[Outcome]:
+    if chosen and not runner.wait_for_builds():
+        return [Outcome(gate, False, 0.0, ["not run: the lab's programs could not be built"]) for gate in chosen]
+    return _in_lanes(runner, chosen)
 
 
 def _in_lanes(runner: Runner, chosen: t.Sequence[Gate]) -> list[Outcome]:
@@ -407,11 +445,7 @@ def _in_lanes(runner: Runner, chosen: t.Sequence[Gate]) -> list[Outcome]:
         return Outcome(gate, False, 0.0, ["not run"]) if runner.stopped.is_set() else runner.run(gate)
 
     with concurrent.futures.ThreadPoolExecutor(max_workers=LANES) as pool:
-        try:
-            return list(pool.map(run, chosen))
-        except BaseException:
-            runner.stop()
-            raise
+        return list(pool.map(run, in_order(chosen)))
 
 
 def second_chances(runner: Runner, outcomes: t.Sequence[Outcome]) -> list[Outcome]:

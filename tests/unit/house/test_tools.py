@@ -143,12 +143,38 @@ def test_gates_of_the_contract_are_there() -> None:
     names = [gate.name for gate in gates.choose(gates.gates(), [], None, long=False)]
     static = "reuse ruff mypy yamllint ansible-lint changelog unit docs sanity package"
     folders = [f"integration/{name}" for name in gates.integration_folders()]
-    assert names == [*static.split(), "molecule", *folders, "lab", "secrets", "requests"]
+    roles = [f"molecule/{name}" for name in ("default", *sorted(path.name for path in (ROOT / "roles").iterdir()))]
+    assert names == [*static.split(), *roles, *folders, "lab", "secrets", "requests"]
     assert {"integration/kube", "integration/seal"} <= set(folders)
     assert [gate.name for gate in gates.choose(gates.gates(), ["integration"], None, long=False)] == folders
     loose = [path.name for path in (gates.ROOT / "tests" / "integration").glob("test_*.py")]
     assert loose == [], "each gate runs a folder"
     assert [gate.name for gate in gates.choose(gates.gates(), [], None, long=True)] == [*names, "long"]
+
+
+def test_the_longest_begin_first_and_no_gate_is_forgotten() -> None:
+    everything = gates.gates()
+    ordered = [gate.name for gate in gates.in_order(everything)]
+    assert set(gates.LONGEST) | set(gates.QUICKEST) <= set(ordered)
+    assert sorted(ordered) == sorted(gate.name for gate in everything)
+    assert ordered[: len(gates.QUICKEST) + 1] == [*gates.QUICKEST, gates.LONGEST[0]]
+    other = [dataclasses.replace(gate, name=f"{gate.name}-3.13") for gate in everything if gate.name == "sanity"]
+    assert [gate.name for gate in gates.in_order([*everything[:3], *other])][-2:] == ["sanity-3.13", "reuse"]
+
+
+def test_gates_without_servers_run_at_a_low_priority(runner: gates.Runner) -> None:
+    told = "import os; print(os.nice(0), 'is how nice it is')"
+    runner.run(_gate("servers", told, group="server"))
+    runner.run(_gate("static", told))
+    nice = [int((gates.OUTPUT / f"{name}.log").read_text().split()[0]) for name in ("servers", "static")]
+    assert nice[1] == min(nice[0] + gates.LOW_PRIORITY, 19)
+
+
+def test_gates_of_both_kinds_run_together_and_are_told_in_order(runner: gates.Runner, tmp_path: Path) -> None:
+    there = f"import pathlib, time; (pathlib.Path({str(tmp_path)!r}) / '{{}}').touch()\n"
+    there += f"while not (pathlib.Path({str(tmp_path)!r}) / '{{}}').exists(): time.sleep(0.01)"
+    chosen = [_gate("two", there.format("two", "one"), group="server"), _gate("one", there.format("one", "two"))]
+    assert [(o.gate.name, o.passed) for o in gates._run_all(runner, chosen)] == [("two", True), ("one", True)]
 
 
 def test_unknown_gate_is_an_error() -> None:
@@ -224,6 +250,17 @@ def test_every_scenario_is_run_and_default_comes_first() -> None:
     names = scenarios.scenarios(ROOT)
     assert names[0] == "default"
     assert set(names) == {path.parent.name for path in (ROOT / "molecule").glob("*/molecule.yml")}
+    assert sorted(name for some in scenarios.subjects().values() for name in some) == sorted(names)
+    assert scenarios.subjects()["openbao_shares"] == ["openbao_shares_alternative", "openbao_shares_default"]
+
+
+def test_version_of_ansible_playbook_is_told_at_once_and_all_else_is_ansibles(tmp_path: Path) -> None:
+    scenarios.quick_playbook(tmp_path)
+    program = str(tmp_path / "ansible-playbook")
+    quick = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
+    assert quick.stdout == "ansible-playbook\n"
+    real = subprocess.run([program, "--help"], capture_output=True, text=True, check=True)
+    assert "--syntax-check" in real.stdout
 
 
 def test_demo_counts_changes_and_sealed_nodes() -> None:
