@@ -20,8 +20,8 @@ description:
     until the cluster has applied the first revision.
   - Reads who owns Flux in the cluster and refuses to change what belongs to somebody else, to point to another
     repository or folder, to go back to an older version or to leave out a minor one.
-  - Before lockdown is switched on in a living cluster, it lists the objects that would lose rights, and refuses until
-    they are corrected or named in O(lockdown_accept).
+  - Before lockdown is switched on in a living cluster, or its default ServiceAccount becomes another one, it lists the
+    objects that would lose rights, and refuses until they are corrected or named in O(lockdown_accept).
   - Before CustomResourceDefinitions change, objects that may be stored in older versions are written again.
 notes:
   - Run it on the controller, with C(connection=local) or C(delegate_to=localhost).

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import traceback
 import typing as t
 
@@ -16,6 +17,11 @@ from .errors import HackspaceError
 from .plan import Plan
 
 Options = dict[str, dict[str, t.Any]]
+
+#: A login in an address: ``scheme://name:secret@host`` or, for tokens, ``https://secret@host``. Templates are none.
+_LOGIN: t.Final = re.compile(r"\b[a-z][a-z0-9+.-]*://([^\s/?#@:]*:)?([^\s/?#@]+)@", re.IGNORECASE)
+#: A name without a password is hidden from this length on: shorter ones are names, as ``git``, and parts of words.
+_TOKEN_LENGTH: t.Final = 12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +92,25 @@ def hide(module: AnsibleModule, *values: str | None) -> None:
     module.no_log_values.update(v for v in values if v)
 
 
+def logins(value: t.Any) -> set[str]:
+    """Return the logins that stand in addresses anywhere in *value*, and their passwords.
+
+    Modules refuse most of such addresses, but Ansible repeats the options in what a module returns.
+    """
+    if isinstance(value, str):
+        found = set()
+        for name, secret in _LOGIN.findall(value):
+            if secret.startswith("{{") or not (name or len(secret) >= _TOKEN_LENGTH):
+                continue
+            found |= {secret, f"{name}{secret}"}
+        return found
+    if isinstance(value, t.Mapping):
+        return {one for part in value.values() for one in logins(part)}
+    if isinstance(value, list):
+        return {one for part in value for one in logins(part)}
+    return set()
+
+
 def mask_only(module: AnsibleModule, values: t.Iterable[str], *, least: int) -> None:
     """Let Ansible mask nothing but *values*, and of those no shorter ones than *least* characters.
 
@@ -102,6 +127,7 @@ def run(spec: ArgumentSpec, main: t.Callable[[AnsibleModule], t.Mapping[str, t.A
     places it came through are reported, its text is not, as it could carry a secret.
     """
     module = spec.create_module()
+    hide(module, *logins(module.params))
     try:
         result = dict(main(module))
     except HackspaceError as error:

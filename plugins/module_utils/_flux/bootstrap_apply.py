@@ -190,14 +190,20 @@ def _is_flux(definition: Mapping[str, t.Any]) -> bool:
 
 def _losses(api: Api, request: Request, owner: Owner, controllers: Sequence[Object]) -> list[Loss]:
     missing = planning.missing_flags(controllers) if owner.kind != "none" and controllers else frozenset()
-    if not missing:
+    account = request.rendering.account
+    before = planning.other_accounts(controllers, account) if owner.kind != "none" else {}
+    if not missing and not before:
         return []
     space = request.rendering.namespace
     exempt = [f"Kustomization {space}/{SYNC}"] if request.sync else []
-    found = planning.losses(_flux_objects(api), missing, account=request.rendering.account, exempt=exempt)
-    # What we locked down once is locked down again, whoever has relied on it being open meanwhile.
-    again = frozenset(one.name for one in found) if owner.kind == "ours" and owner.whole else frozenset()
-    return planning.check_losses(found, request.accepted | again)
+    objects = list(_flux_objects(api))
+    opened = planning.losses(objects, missing, account=account, exempt=exempt)
+    changed = planning.losses(objects, (), account=account, before=before, exempt=exempt)
+    # What we locked down once is locked down again, whoever has relied on it being open meanwhile. Another account is
+    # another matter: who acts as the former one has relied on what we said.
+    again = frozenset(one.name for one in opened) if owner.kind == "ours" and owner.whole else frozenset()
+    again -= {one.name for one in changed}
+    return planning.check_losses(sorted({*opened, *changed}), request.accepted | again)
 
 
 def _prepare_credentials(api: Api, request: Request, owner: Owner, sync_live: Sequence[Object]) -> Prepared:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import types
 import typing as t
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
@@ -146,6 +147,23 @@ def missing_flags(deployments: Iterable[Object]) -> frozenset[tuple[str, str]]:
     )
 
 
+def other_accounts(deployments: Iterable[Object], account: str) -> dict[str, str]:
+    """Return the controllers whose default ServiceAccount will be another one, and which it is now.
+
+    Those that have none, or one that nobody can read, are missing the flag instead.
+    """
+    lacking = {controller for controller, flag in missing_flags(deployments) if flag == lockdown.SERVICE_ACCOUNT}
+    found: dict[str, str] = {}
+    for one in deployments:
+        known = None if lockdown.over(one) else lockdown.container_of(one)
+        if known is None or lockdown.SERVICE_ACCOUNT not in lockdown.flags_of(known[0]) or known[0] in lacking:
+            continue
+        now = lockdown.value_of(lockdown.words(known[1]), lockdown.SERVICE_ACCOUNT)
+        if now and now != account:
+            found[known[0]] = now
+    return found
+
+
 def foreign_references(one: Mapping[str, t.Any]) -> list[tuple[str, str]]:
     """Return (field, namespace) of references of an object to other namespaces; ``""`` as its namespace if unknown."""
     known = REFERENCES.get(str(one.get("kind")))
@@ -167,12 +185,14 @@ def losses(
     missing: Collection[tuple[str, str]],
     *,
     account: str,
+    before: Mapping[str, str] = types.MappingProxyType({}),
     exempt: Collection[str] = (),
 ) -> list[Loss]:
     """Return the objects that lose rights when the missing flags come.
 
     :param objects: Flux' objects of all namespaces, with their kinds.
     :param missing: (controller, flag), as :func:`missing_flags` says.
+    :param before: controller -> its default ServiceAccount until now, where this run changes it.
     :param exempt: names that this run gives what they need.
     """
     found = []
@@ -181,17 +201,16 @@ def losses(
         metadata = one.get("metadata") or {}
         name = f"{kind} {metadata.get('namespace')}/{metadata.get('name')}"
         controller = ACCOUNTS.get(kind, "")
-        if (
-            (controller, lockdown.SERVICE_ACCOUNT) in missing
-            and not spec.get("serviceAccountName")
-            and name not in exempt
-        ):
+        now = controller if (controller, lockdown.SERVICE_ACCOUNT) in missing else before.get(controller, "")
+        if now and not spec.get("serviceAccountName") and name not in exempt:
             remote = " in the cluster of its kubeconfig" if spec.get("kubeConfig") else ""
             found.append(
                 Loss(
                     name,
-                    f"names no ServiceAccount, so it will run as {account}{remote} and no longer as {controller}",
-                    f"set spec.serviceAccountName in Git ({controller} for one of the platform's)",
+                    f"names no ServiceAccount, so it will run as {account}{remote} and no longer as {now}",
+                    f"set spec.serviceAccountName in Git ({now}, or {controller} for one of the platform's)"
+                    if now != controller
+                    else f"set spec.serviceAccountName in Git ({controller} for one of the platform's)",
                 )
             )
         known = REFERENCES.get(kind)

@@ -101,6 +101,24 @@ def test_lockdown_that_was_taken_away_comes_back(site: Site) -> None:
     site.ask("DELETE", "/apis/kustomize.toolkit.fluxcd.io/v1/namespaces/default/kustomizations/far")
 
 
+def test_another_default_account_names_who_loses_the_former_one(site: Site) -> None:
+    site.apply(wait="none")
+    source = {"kind": "GitRepository", "name": "none"}
+    spec = {"interval": "10m", "path": "./", "prune": True, "suspend": True, "sourceRef": source}
+    metadata = {"name": "mine", "namespace": "default"}
+    version = "kustomize.toolkit.fluxcd.io/v1"
+    site.put({"apiVersion": version, "kind": "Kustomization", "metadata": metadata, "spec": spec})
+    refused = site.refused(default_service_account="tenant", wait="none")
+    assert refused["error"]["rule"] == "flux-lockdown-losses"
+    assert [one["name"] for one in refused["losses"]] == ["Kustomization default/mine"]
+    assert "no longer as flux" in refused["msg"]
+    accepted = site.call(
+        check=True, default_service_account="tenant", lockdown_accept=["Kustomization default/mine"], wait="none"
+    )
+    assert [one["name"] for one in accepted["losses"]] == ["Kustomization default/mine"]
+    site.ask("DELETE", "/apis/kustomize.toolkit.fluxcd.io/v1/namespaces/default/kustomizations/mine")
+
+
 def test_a_component_that_is_left_out_is_pruned_when_told(site: Site) -> None:
     site.apply(wait="none")
     fewer = ["source-controller", "kustomize-controller"]

@@ -15,6 +15,7 @@ from ansible_collections.hackspace.infra.plugins.module_utils._core.module impor
     OWNERSHIP,
     ArgumentSpec,
     hide,
+    logins,
     plan_result,
     run,
 )
@@ -122,3 +123,33 @@ def test_rules_of_a_merged_spec_are_enforced(capsys: pytest.CaptureFixture[str])
 def test_ownership_defaults_destroy_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     _code, out = _run(capsys, lambda module: {"p": dict(module.params)}, {}, OWNERSHIP)
     assert out["p"] == {"adopt": False, "prune": False, "prune_max_percent": 20}
+
+
+def test_a_login_in_an_address_is_not_repeated_with_the_options(capsys: pytest.CaptureFixture[str]) -> None:
+    def main(module: AnsibleModule) -> dict[str, t.Any]:
+        raise InvalidInput("must not hold a login.", item="things[0].url", rule="git-url", fix="f.")
+
+    address = "https://ada:hunter2hunter2@git.example.org/a.git"
+    args = {"name": "https://a-long-lived-token@git.example.org/b.git", "things": [{"url": address}]}
+    code, out = _run(capsys, main, args)
+    text = json.dumps(out)
+    assert code == 1
+    assert "git.example.org" in text
+    assert "hunter2" not in text
+    assert "a-long-lived-token" not in text
+
+
+@pytest.mark.parametrize(
+    ("address", "hidden"),
+    [
+        ("https://git.example.org/a.git", set()),
+        ("ssh://git@git.example.org/a.git", set()),
+        ("git@git.example.org:a.git", set()),
+        ("postgresql://{{username}}:{{password}}@db.example.org/app", set()),
+        ("https://example.org/?mail=ada:x@example.org", set()),
+        ("https://:hunter2@git.example.org/", {"hunter2", ":hunter2"}),
+        ("oci://ada:hunter2@registry.example.org/x", {"hunter2", "ada:hunter2"}),
+    ],
+)
+def test_what_is_a_login(address: str, hidden: set[str]) -> None:
+    assert logins({"deep": [{"url": address}]}) == hidden

@@ -211,6 +211,32 @@ def test_losses_are_only_those_of_flags_that_are_missing() -> None:
     assert caught.value.rule == "flux-lockdown-losses"
 
 
+def deployment(controller: str, *words: str) -> dict[str, t.Any]:
+    container = {"name": "manager", "image": f"ghcr.io/fluxcd/{controller}:v1", "args": list(words)}
+    metadata = {"name": controller, "namespace": "flux-system"}
+    return {"kind": "Deployment", "metadata": metadata, "spec": {"template": {"spec": {"containers": [container]}}}}
+
+
+def test_who_acts_as_the_default_account_loses_it_when_it_is_another_one() -> None:
+    locked = ["--no-cross-namespace-refs=true", "--no-remote-bases=true"]
+    live = [
+        deployment(lockdown.KUSTOMIZE, *locked, "--default-service-account=flux"),
+        deployment(lockdown.HELM, "--no-cross-namespace-refs=true"),
+        deployment(lockdown.SOURCE),
+    ]
+    assert bootstrap_plan.other_accounts(live, "flux") == {}
+    before = bootstrap_plan.other_accounts(live, "tenant")
+    assert before == {lockdown.KUSTOMIZE: "flux"}  # helm-controller has none, which is a missing flag
+    metadata = {"name": "mine", "namespace": "apps"}
+    mine = {"kind": "Kustomization", "metadata": metadata, "spec": {"sourceRef": {"name": "x"}}}
+    named = {**mine, "spec": {**mine["spec"], "serviceAccountName": "flux"}}
+    chart = {"kind": "HelmRelease", "metadata": metadata, "spec": {}}
+    [lost] = bootstrap_plan.losses([mine, named, chart], (), account="tenant", before=before)
+    assert lost.name == "Kustomization apps/mine"
+    assert lost.why == "names no ServiceAccount, so it will run as tenant and no longer as flux"
+    assert "serviceAccountName in Git (flux" in lost.fix
+
+
 def crd(storage: str, stored: list[str], *versions: str) -> dict[str, t.Any]:
     return {
         "metadata": {"name": "kustomizations.kustomize.toolkit.fluxcd.io"},
