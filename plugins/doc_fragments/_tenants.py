@@ -13,6 +13,14 @@ options:
     description: Name of the cluster, as declarations call it. Tenants of other clusters are left alone.
     type: str
     required: true
+  known_clusters:
+    description:
+      - Names of all clusters that take tenants, so that a misspelt one in a declaration is found. Without it a declaration
+        for a cluster that nobody knows is nobody's.
+      - C(clusters) in O(platform) counts instead where it is there.
+    type: list
+    elements: str
+    default: []
   platform:
     description: What the platform offers its tenants, as C(platform_tenants) in the inventory; its C(membership) is not read.
     type: dict

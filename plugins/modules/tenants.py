@@ -287,6 +287,13 @@ findings:
   returned: when something is wrong
   type: list
   elements: dict
+stray_hosts:
+  description:
+    - Hosts that Ingresses and routes of tenants publish and that are in no declaration of theirs (any more), each with
+      C(tenant), C(namespace), C(kind), C(name) and C(host). There is a warning for each as well.
+  returned: success, and when some tenants failed
+  type: list
+  elements: dict
 commit:
   description: The commit that was pushed; empty if nothing was.
   returned: with O(rendered)
@@ -319,7 +326,7 @@ from ansible_collections.hackspace.infra.plugins.module_utils._core.redact impor
 from ansible_collections.hackspace.infra.plugins.module_utils._kube.model import Inventory
 from ansible_collections.hackspace.infra.plugins.module_utils._kube.plan import Options
 from ansible_collections.hackspace.infra.plugins.module_utils._tenants import apply as applying
-from ansible_collections.hackspace.infra.plugins.module_utils._tenants import membership, render, site
+from ansible_collections.hackspace.infra.plugins.module_utils._tenants import membership, published, render, site
 
 SPEC = (
     CONNECTION_SPEC.merge(OWNERSHIP)
@@ -461,7 +468,9 @@ def main(module: AnsibleModule) -> dict[str, t.Any]:
             allow_removal=params["allow_removal"],
             confirmed=params["confirm_removal"],
         )
-        for warning in [*warnings, *made.warnings]:
+        kinds = (*published.INGRESSES, *(published.ROUTES if here.profile.gateways else ()))
+        strays, _blind = published.look(api, published.allowed(made.wanted, made.known, here.profile), kinds)
+        for warning in [*warnings, *made.warnings, *_told(strays)]:
             module.warn(warning)
         if params["rendered"]:
             failures = {} if params["adopt"] else applying.foreign(api, made)
@@ -477,6 +486,7 @@ def main(module: AnsibleModule) -> dict[str, t.Any]:
                 today=now,
             )
         result["requests"] = api.requests
+    result["stray_hosts"] = [one.as_dict() for one in strays]
     if revision:
         result["revision"] = revision
     for warning in result.pop("warnings", ()):
@@ -484,6 +494,15 @@ def main(module: AnsibleModule) -> dict[str, t.Any]:
     applying.complain(made, result)
     return result
 
+
+def _told(strays: t.Sequence[published.Stray]) -> list[str]:
+    """Return the warnings about hosts that are published and in no declaration."""
+    return [str(one) for one in strays[:_SHOWN]] + (
+        [f"and {len(strays) - _SHOWN} more of such hosts."] if len(strays) > _SHOWN else []
+    )
+
+
+_SHOWN: t.Final = 10
 
 #: Defaults of ``membership``, where nothing is given.
 _MEMBERSHIP: t.Final = {

@@ -17,9 +17,13 @@ description:
     it asks the API server what it may do, and lets it try by dry runs. It must be able to do what it needs. It must not
     read neighbours' secrets, make cluster-scoped objects, refer to sources of other namespaces, take a foreign domain,
     or move to another namespace tier.
+  - With O(probe_openbao) as well, it logs in at OpenBao with tokens of the tenant's own ServiceAccounts. Its own path
+    must be readable, paths of neighbours and of other clusters must not, and Flux's ServiceAccount must not log in.
 notes:
   - Run it on the controller, with C(connection=local) or C(delegate_to=localhost).
-  - The probe sends about fifty requests for each namespace, and needs a login that may impersonate.
+  - The probe sends about sixty requests for each namespace, and needs a login that may impersonate. With
+    O(probe_openbao) there are about ten more to OpenBao, and the login must be allowed to request tokens of the
+    tenants' ServiceAccounts. Tokens are revoked and never returned.
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
   - hackspace.infra._kube
@@ -37,6 +41,34 @@ options:
     description: Prove that tenants are confined.
     type: bool
     default: false
+  probe_openbao:
+    description:
+      - Where the probe reaches OpenBao from here. Without it OpenBao is not asked.
+      - Mount, role, audience and paths come from O(openbao).
+    type: dict
+    suboptions:
+      url:
+        description: Address of the server, C(https://host:port).
+        type: str
+        required: true
+      ca_cert:
+        description: File with the authority that signed the server's certificate; by default those of the system.
+        type: path
+      tls_server_name:
+        description: Name to expect in the server's certificate, if it is not the host of the address.
+        type: str
+      namespace:
+        description: OpenBao namespace.
+        type: str
+      audiences:
+        description: Further audiences of the tokens; where reviewers have the mode V(client_jwt), the cluster's issuer.
+        type: list
+        elements: str
+        default: []
+      timeout:
+        description: Seconds to wait for each answer.
+        type: float
+        default: 10.0
   require_confined:
     description: Fail if a tenant is not confined.
     type: bool
@@ -69,6 +101,20 @@ EXAMPLES = r"""
     platform: "{{ platform_tenants }}"
     directory: ~/tenants/tenants
     probe: true
+
+- name: Prove it in OpenBao too
+  hackspace.infra.tenants_info:
+    kubeconfig: ~/.kube/member-prod
+    cluster: member-prod
+    platform: "{{ platform_tenants }}"
+    directory: ~/tenants/tenants
+    openbao:
+      server: https://openbao.openbao.svc:8200
+    probe: true
+    probe_openbao:
+      url: https://192.0.2.10:8200
+      tls_server_name: openbao.example.org
+      ca_cert: ~/platform/openbao-ca.crt
 """
 
 RETURN = r"""
@@ -119,6 +165,13 @@ stale:
   returned: always
   type: list
   elements: str
+stray_hosts:
+  description:
+    - Hosts that Ingresses, routes and certificates of tenants are for and that are in no declaration of theirs
+      (any more), each with C(tenant), C(namespace), C(kind), C(name) and C(host).
+  returned: always
+  type: list
+  elements: dict
 confinement:
   description:
     - Every question of the probe and its answer, with C(tenant), C(namespace), C(check), C(expected), C(got), C(why)
@@ -143,23 +196,64 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.hackspace.infra.plugins.module_utils._clients import tenant_files
 from ansible_collections.hackspace.infra.plugins.module_utils._clients.kube import CONNECTION_SPEC, client_of
 from ansible_collections.hackspace.infra.plugins.module_utils._clients.kube_as import KubeProber
+from ansible_collections.hackspace.infra.plugins.module_utils._clients.openbao import Connection, OpenBao
 from ansible_collections.hackspace.infra.plugins.module_utils._core.errors import Refused, check
 from ansible_collections.hackspace.infra.plugins.module_utils._core.module import ArgumentSpec, program, run
 from ansible_collections.hackspace.infra.plugins.module_utils._kube.model import Inventory
 from ansible_collections.hackspace.infra.plugins.module_utils._tenants import apply as applying
-from ansible_collections.hackspace.infra.plugins.module_utils._tenants import info, probe, site
+from ansible_collections.hackspace.infra.plugins.module_utils._tenants import (
+    info,
+    probe,
+    probe_openbao,
+    published,
+    site,
+)
 
 SPEC = CONNECTION_SPEC.merge(tenant_files.SPEC).merge(
     ArgumentSpec(
         options={
             "only": {"type": "list", "elements": "str", "default": []},
             "probe": {"type": "bool", "default": False},
+            "probe_openbao": {
+                "type": "dict",
+                "options": {
+                    "url": {"type": "str", "required": True},
+                    "ca_cert": {"type": "path"},
+                    "tls_server_name": {"type": "str"},
+                    "namespace": {"type": "str"},
+                    "audiences": {"type": "list", "elements": "str", "default": []},
+                    "timeout": {"type": "float", "default": 10.0},
+                },
+            },
             "require_confined": {"type": "bool", "default": True},
             "inventory": {"type": "str", "default": "tenants"},
             "inventory_namespace": {"type": "str", "default": "kube-system"},
         }
     )
 )
+
+
+def _openbao(params: t.Mapping[str, t.Any]) -> OpenBao | None:
+    """Return a connection to OpenBao without a login, if OpenBao is to be asked."""
+    given = params["probe_openbao"]
+    if not given:
+        return None
+    check(
+        params["probe"] and params["openbao"],
+        "needs probe: true, and openbao with mount and paths.",
+        item="probe_openbao",
+        rule="probe-openbao",
+        fix="set both, or leave probe_openbao out.",
+    )
+    return OpenBao(
+        Connection(
+            url=given["url"],
+            ca_cert=given["ca_cert"],
+            tls_server_name=given["tls_server_name"] or None,
+            namespace=given["namespace"] or None,
+            timeout=given["timeout"],
+        ).checked("probe_openbao.url")
+    )
 
 
 def main(module: AnsibleModule) -> dict[str, t.Any]:
@@ -170,6 +264,7 @@ def main(module: AnsibleModule) -> dict[str, t.Any]:
     read = site.read(texts, here, datetime.datetime.now(datetime.UTC).date())
     inventory = Inventory(params["inventory"], params["inventory_namespace"], params["label_domain"])
     only = frozenset(params["only"])
+    bao = _openbao(params)
     with client_of(params) as api:
         applying.check_lockdown(api, params["flux_namespace"], here.profile.flux_account)
         found = info.look(api, read, here, inventory)
@@ -181,9 +276,15 @@ def main(module: AnsibleModule) -> dict[str, t.Any]:
             rule="unknown-tenant",
             fix="correct the name.",
         )
+        spaces = published.allowed(found.decided.wanted, found.decided.known, here.profile)
+        kinds = (*published.INGRESSES, *published.ROUTES, *published.CERTIFICATES)
+        strays, blind = published.look(api, spaces, kinds)
+        if blind:
+            module.warn(f"the login may not list {', '.join(blind)}, so hosts of no declaration are not all found.")
         result: dict[str, t.Any] = {
             "changed": False,
-            "tenants": [one for one in found.report() if not only or one["name"] in only],
+            "tenants": [one for one in found.report(strays) if not only or one["name"] in only],
+            "stray_hosts": [one.as_dict() for one in strays if not only or one.tenant in only],
             "undeclared": found.decided.undeclared,
             "findings": [one.as_dict() for one in found.decided.read.judged.findings],
             "stale": found.prepared.left.kept,
@@ -193,6 +294,11 @@ def main(module: AnsibleModule) -> dict[str, t.Any]:
             outcomes: list[probe.Outcome] = []
             for subject in info.subjects(found, params["flux_namespace"], only):
                 outcomes += probe.ask(prober, subject, probe.matrix(subject))
+            if bao is not None:
+                with bao:
+                    given = params["probe_openbao"]
+                    for visitor in info.visitors(found, only, given["audiences"]):
+                        outcomes += probe_openbao.ask(bao, api, visitor)
             wrong = probe.summary(outcomes)
             result["confinement"] = [one.as_dict() for one in outcomes]
             result["confined"] = not wrong

@@ -83,6 +83,20 @@ class KubeProber:
             self.requests += api.requests
         return 200, ""
 
+    def try_read(self, who: Who, path: str) -> tuple[int, str]:
+        """Return the status and sentence with which the server answers a list. Contents are not asked for."""
+        api = self._api.acting_as(who.user, who.groups)
+        try:
+            for _page in api.pages(path, metadata_only=True):
+                break
+        except ServerError as error:
+            if "impersonate" in error.said and f'"{who.user}"' in error.said:
+                raise _cannot(error, who) from None
+            return error.status or 0, error.said
+        finally:
+            self.requests += api.requests
+        return 200, ""
+
 
 def _cannot(error: ServerError, who: Who) -> HackspaceError:
     if error.status != 403:

@@ -33,6 +33,7 @@ REPOSITORY: t.Final = {
 SPEC: t.Final = ArgumentSpec(
     options={
         "cluster": {"type": "str", "required": True},
+        "known_clusters": {"type": "list", "elements": "str", "default": []},
         "platform": {"type": "dict", "default": {}},
         "declarations": {"type": "list", "elements": "dict"},
         "directory": {"type": "path"},

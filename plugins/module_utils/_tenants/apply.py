@@ -296,7 +296,8 @@ def decide(
     known = desired.known_tenants(live, site.profile, read.judged.tenants)
     # What a tenant of the cluster has, a newcomer cannot take, nor hold up by wanting it.
     hosts = {name: desired.hosts(one, site.profile) for name, one in known.items()}
-    read = dataclasses.replace(read, judged=read.judged.settled(known).held(hosts))
+    has = {name: desired.holdings(one, site.profile) for name, one in known.items()}
+    read = dataclasses.replace(read, judged=read.judged.settled(known, has).held(hosts))
     if not read.declared and known:
         raise Refused(
             f"there are no declarations at all, and {len(known)} tenants on the cluster.",
@@ -322,7 +323,8 @@ def decide(
     if waiting:
         warnings.append(f"not archived or removed any further without allow_removal: {', '.join(waiting)}.")
     broken: dict[str, str] = {}
-    elsewhere = {one.name for one in read.judged.tenants if site.cluster not in one.clusters}
+    misspelt = {one.tenant for one in read.errors if one.rule == "unknown-cluster"}
+    elsewhere = {one.name for one in read.judged.tenants if site.cluster not in one.clusters} - misspelt
     for finding in read.errors:
         if finding.tenant and finding.tenant not in elsewhere:
             said = f"{finding.item}: {finding.message} [{finding.rule}] Fix: {finding.fix}"

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from .._core.errors import HackspaceError
 from .._kube.normalise import Object
 from .apply_plan import SHARED, Bundle
+from .findings import repository
 from .guards import hosts_key
 from .membership import Answer, Claim, Rules, Verdict, day, judge
 from .model import ACTIVE, ORDER, SUSPENDED, Tenant
@@ -82,11 +83,26 @@ def known_tenants(
     return found
 
 
+def parted(text: str) -> frozenset[str]:
+    """Return the hosts of an annotation as they stand there: with a dot, all that is below."""
+    return frozenset(one.partition("=")[0] for one in text.split())
+
+
+def entries(namespace: Object, profile: TenantProfile) -> frozenset[str]:
+    """Return the hosts of a live Namespace as they stand there."""
+    return parted(str((namespace["metadata"].get("annotations") or {}).get(hosts_key(profile)) or ""))
+
+
 def hosts(known: Known, profile: TenantProfile) -> frozenset[str]:
     """Return the hosts of a tenant's live Namespaces."""
-    key = hosts_key(profile)
-    said = " ".join(str((one["metadata"].get("annotations") or {}).get(key) or "") for one in known.namespaces.values())
-    return frozenset(one.partition("=")[0].removeprefix(".") for one in said.split())
+    return frozenset(one.removeprefix(".") for space in known.namespaces.values() for one in entries(space, profile))
+
+
+def holdings(known: Known, profile: TenantProfile) -> frozenset[str]:
+    """Return what a tenant has that no other can have as well: its hosts, and the repositories it follows."""
+    notes = [one["metadata"].get("annotations") or {} for one in known.namespaces.values()]
+    urls = {repository(str(one.get(profile.key("repo")) or "")) for one in notes}
+    return hosts(known, profile) | frozenset(urls - {""})
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import re
+import types
 import typing as t
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
@@ -65,6 +66,9 @@ RULES: t.Final[Mapping[str, str]] = {
 }
 
 
+_NOTHING: t.Final[Mapping[str, Collection[str]]] = types.MappingProxyType({})
+
+
 @dataclasses.dataclass(frozen=True, order=True)
 class Finding:
     """One broken rule.
@@ -73,6 +77,7 @@ class Finding:
     :ivar path: place in the file.
     :ivar tenant: name of the tenant, by the file where the declaration could not be read.
     :ivar against: name of the tenant that wants the same; empty if nobody else has to do with it.
+    :ivar mine: what is wanted here, if somebody may have it already; ``theirs`` what the other one wants.
     """
 
     file: str
@@ -83,6 +88,8 @@ class Finding:
     level: Level = dataclasses.field(default="error", compare=False)
     tenant: str = dataclasses.field(default="", compare=False)
     against: str = dataclasses.field(default="", compare=False)
+    mine: str = dataclasses.field(default="", compare=False)
+    theirs: str = dataclasses.field(default="", compare=False)
 
     @property
     def item(self) -> str:
@@ -126,13 +133,23 @@ class Judged:
         """Return the tenants without an error."""
         return tuple(one for one in self.tenants if one.name not in self.broken)
 
-    def settled(self, known: Collection[str]) -> Judged:
-        """Return the same for a cluster that has some of the tenants: what they have, a newcomer cannot take.
+    def settled(self, known: Collection[str], has: Mapping[str, Collection[str]] = _NOTHING) -> Judged:
+        """Return the same for a cluster that has some of the tenants: what they have, nobody else can take.
 
-        Where two want the same, the error is the newcomer's; it stays with both if both are there, or neither.
+        Where two want the same, the error is the newcomer's; where both are there, it is of who does not have it yet.
+        It stays with both if both have it, or neither.
+
+        :param has: by tenant, the hosts and repositories that it has on the cluster.
         """
-        left = [one for one in self.findings if not (one.against and one.tenant in known and one.against not in known)]
-        return _judged(self.tenants, left)
+
+        def first(one: Finding) -> bool:
+            if not one.against or one.tenant not in known:
+                return False
+            if one.against not in known:
+                return True
+            return one.mine in has.get(one.tenant, ()) and one.theirs not in has.get(one.against, ())
+
+        return _judged(self.tenants, [one for one in self.findings if not first(one)])
 
     def held(self, hosts: Mapping[str, Collection[str]]) -> Judged:
         """Return the same for a cluster on which tenants have hosts, also those that could not be read.
@@ -570,7 +587,8 @@ def _twice(values: Iterable[tuple[Tenant, str, str]], rule: _Rule) -> Iterator[F
         for (who, where), (other, place) in _blamed((tenant, path), there):
             said = f"{rule.what.format(value)} is also {other.file}: {place}."
             found = _finding(who, where, rule.name, said, rule.fix, level=rule.level)
-            yield dataclasses.replace(found, against=other.name if other.name != who.name else "")
+            against, thing = other.name if other.name != who.name else "", value.partition(" ")[0]
+            yield dataclasses.replace(found, against=against, mine=thing, theirs=thing)
 
 
 def _unique_names(tenants: Sequence[Tenant], _site: _Site) -> Iterator[Finding]:
@@ -624,18 +642,22 @@ def _unique_domains(tenants: Sequence[Tenant], _site: _Site) -> Iterator[Finding
             if above is None or above[0].name == tenant.name:
                 continue
             for (who, where), (other, place) in _blamed((tenant, path), above):
+                mine, theirs = (name, upper) if who is tenant else (upper, name)
                 said = f"{name} lies inside {upper}, and one of them is {other.file}: {place}."
                 fix = "give both to one tenant: who has the upper one can read the lower one's cookies."
-                yield dataclasses.replace(_finding(who, where, "domain-overlap", said, fix), against=other.name)
+                found = _finding(who, where, "domain-overlap", said, fix)
+                yield dataclasses.replace(found, against=other.name, mine=mine, theirs=theirs)
+
+
+def repository(url: str) -> str:
+    """Return what two addresses of one Git repository have in common."""
+    return re.sub(r"^(https|ssh)://([^@/]*@)?", "", url).removesuffix("/").removesuffix(".git")
 
 
 def _folders(tenants: Sequence[Tenant], _site: _Site) -> Iterator[Finding]:
-    def normal(url: str) -> str:
-        return re.sub(r"^(https|ssh)://([^@/]*@)?", "", url).removesuffix("/").removesuffix(".git")
-
     yield from _twice(
         (
-            (one, f"namespaces[{i}].path", f"{normal(one.source.url)} {place.path}")
+            (one, f"namespaces[{i}].path", f"{repository(one.source.url)} {place.path}")
             for one in _unique_files(tenants)
             if one.source is not None and one.state not in (ARCHIVED, REMOVED)
             for i, place in enumerate(one.namespaces)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import typing as t
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from .._flux import hints
 from .._flux import status as flux
@@ -22,10 +22,14 @@ from .membership import Rules
 from .model import ACTIVE, REQUIRED
 from .objects import KUSTOMIZE_API
 from .probe import Subject
+from .probe_openbao import Visitor
+from .published import Stray
 from .site import Read, Site
 
 #: A host that no tenant can have: reserved for documentation, and no name of a declaration.
 _NOBODYS: t.Final = "confinement-probe.invalid"
+#: A namespace that no tenant can have, where there is but one tenant.
+_NOBODY: t.Final = "confinement-probe-nobody"
 _FLUX: t.Final = frozenset({"source.toolkit.fluxcd.io", "kustomize.toolkit.fluxcd.io"})
 
 
@@ -56,15 +60,18 @@ class Found:
         """Return the tenants of the cluster, be their declarations right or wrong."""
         return frozenset({one.tenant.name for one in self.decided.wanted} | set(self.decided.broken))
 
-    def report(self) -> list[dict[str, t.Any]]:
-        """Return one entry for each tenant."""
+    def report(self, strays: Iterable[Stray] = ()) -> list[dict[str, t.Any]]:
+        """Return one entry for each tenant. :param strays: hosts that are published and in no declaration."""
         failed = {**self.decided.broken, **self.prepared.failures}
-        return [self._one(name, failed.get(name, "")) for name in sorted(self.names)]
+        stray: dict[str, list[str]] = {}
+        for one in strays:
+            stray.setdefault(one.tenant, []).append(str(one))
+        return [self._one(name, failed.get(name, ""), stray.get(name, ())) for name in sorted(self.names)]
 
-    def _one(self, name: str, failure: str) -> dict[str, t.Any]:
+    def _one(self, name: str, failure: str, stray: Iterable[str]) -> dict[str, t.Any]:
         known = self.decided.known.get(name)
         wanted = next((one for one in self.decided.wanted if one.tenant.name == name), None)
-        problems = [failure] if failure else []
+        problems = [*([failure] if failure else []), *stray]
         if wanted is not None and wanted.held:
             problems.append(wanted.held)
         revisions = {}
@@ -145,6 +152,44 @@ def subjects(found: Found, flux_namespace: str, only: Collection[str]) -> list[S
                     hosts=tuple(d.name for d in reachable),
                     ingress_class=profile.ingress_classes[0] if profile.ingress_classes else "",
                     annotations=dict(profile.authentication) if closed else {},
+                    source=one.tenant.name if profile.self_service_flux and one.tenant.source else "",
+                    git_url=one.tenant.source.url if profile.self_service_flux and one.tenant.source else "",
                 )
             )
+    return made
+
+
+def visitors(found: Found, only: Collection[str], audiences: Collection[str] = ()) -> list[Visitor]:
+    """Return who is to log in at OpenBao: every namespace of the active tenants with a store on the cluster.
+
+    :param audiences: further ones, which tokens need where OpenBao reviews them with themselves.
+    """
+    profile, place = found.site.profile, found.site.place
+    active = [one for one in found.decided.wanted if one.state == ACTIVE and one.tenant.name in found.decided.known]
+    namespaces = {name: one.tenant for one in active for name in one.namespaces}
+    made = []
+    for one in active:
+        if not (place.stores and one.tenant.openbao) or (only and one.tenant.name not in only):
+            continue
+        others = sorted(name for name, owner in namespaces.items() if owner.name != one.tenant.name)
+        others = [name for name in others if namespaces[name].openbao] or others
+        near = others[0] if others else _NOBODY
+        own_role = place.per_tenant and others and namespaces[near].openbao
+        made += [
+            Visitor(
+                tenant=one.tenant.name,
+                namespace=namespace,
+                account=profile.eso_account,
+                other=profile.flux_account,
+                neighbour=near,
+                mount=str(place.stores["mount"]),
+                role=f"tenant-{one.tenant.name}" if place.per_tenant else "tenant",
+                audiences=(str(place.stores["audience"]), *audiences),
+                kv_mount=str(place.stores["kv_mount"]),
+                prefix=place.kv_prefix,
+                cluster=place.name,
+                neighbour_role=f"tenant-{namespaces[near].name}" if own_role else "",
+            )
+            for namespace in one.namespaces
+        ]
     return made

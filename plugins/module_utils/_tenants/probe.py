@@ -28,7 +28,7 @@ class Subject:
     :ivar tier_label: key of the label that puts a namespace into a namespace tier.
     :ivar hosts: hosts that it may take; ``foreign_host`` one that it may not.
     :ivar annotations: what an Ingress for these hosts must carry.
-    :ivar foreign_source: namespace and name of a Git source of somebody else.
+    :ivar source: its own GitRepository, where tenants may make Flux objects of their own; ``git_url`` its address.
     """
 
     tenant: str
@@ -41,6 +41,8 @@ class Subject:
     hosts: tuple[str, ...] = ()
     ingress_class: str = ""
     annotations: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    source: str = ""
+    git_url: str = ""
 
     @property
     def identity(self) -> Identity:
@@ -52,7 +54,7 @@ class Check:
     """One question.
 
     :ivar allowed: the answer that is right.
-    :ivar right: to be reviewed; or ``path`` and ``body`` to be tried.
+    :ivar right: to be reviewed; or ``path`` and ``body`` to be tried; without a body it is read.
     """
 
     name: str
@@ -130,6 +132,8 @@ def _needs(subject: Subject) -> Iterator[Check]:
 def _refusals(subject: Subject) -> Iterator[Check]:
     own, other = subject.namespace, subject.neighbour
     yield Check("secrets of a neighbour", False, Right("get", "", "secrets", other))
+    yield Check("reads secrets of a neighbour", False, path=f"/api/v1/namespaces/{other}/secrets")
+    yield Check("reads secrets of Flux", False, path=f"/api/v1/namespaces/{subject.flux_namespace}/secrets")
     yield Check("secrets of Flux", False, Right("get", "", "secrets", subject.flux_namespace))
     yield Check("secrets of the whole cluster", False, Right("list", "", "secrets"))
     yield Check("workloads of a neighbour", False, Right("patch", "apps", "deployments", other))
@@ -153,24 +157,10 @@ def _trials(subject: Subject) -> Iterator[Check]:
     for host in subject.hosts[:1]:
         yield _ingress(subject, "applies an Ingress for its own domain", host, allowed=True)
     yield _ingress(subject, "takes a foreign domain", subject.foreign_host, allowed=False)
-    yield Check(
-        "refers to a source of another namespace",
-        False,
-        path=f"/apis/kustomize.toolkit.fluxcd.io/v1/namespaces/{own}/kustomizations/{_NAME}",
-        body={
-            "apiVersion": "kustomize.toolkit.fluxcd.io/v1",
-            "kind": "Kustomization",
-            "metadata": {"name": _NAME, "namespace": own},
-            "spec": {
-                "interval": "1h",
-                "prune": True,
-                "suspend": True,
-                # all else is right, so that the source alone can be what is refused
-                "serviceAccountName": subject.account,
-                "sourceRef": {"kind": "GitRepository", "name": "flux-system", "namespace": subject.flux_namespace},
-            },
-        },
-    )
+    yield from _flux_trials(subject)
+    yield _service(subject, "takes a port of all nodes", {"type": "NodePort"})
+    yield _service(subject, "takes an address", {"type": "LoadBalancer"})
+    yield _service(subject, "takes a foreign address", {"externalIPs": ["192.0.2.7"]})
     yield Check(
         "moves to another namespace tier",
         False,
@@ -179,6 +169,16 @@ def _trials(subject: Subject) -> Iterator[Check]:
             "apiVersion": "v1",
             "kind": "Namespace",
             "metadata": {"name": own, "labels": {subject.tier_label: "0-core"}},
+        },
+    )
+    yield Check(
+        "makes a namespace of another namespace tier",
+        False,
+        path=f"/api/v1/namespaces/0-core-{_NAME}",
+        body={
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {"name": f"0-core-{_NAME}", "labels": {subject.tier_label: "0-core"}},
         },
     )
     yield Check(
@@ -191,6 +191,77 @@ def _trials(subject: Subject) -> Iterator[Check]:
             "metadata": {"name": _NAME},
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
             "subjects": [{"kind": "ServiceAccount", "name": subject.account, "namespace": own}],
+        },
+    )
+
+
+def _flux_trials(subject: Subject) -> Iterator[Check]:
+    """Yield what a Kustomization of the tenant's own may not be. All else in it is right, so one thing is refused."""
+    own, other = subject.namespace, subject.neighbour
+    mine = {"kind": "GitRepository", "name": subject.source or _NAME}
+
+    def kustomization(name: str, allowed: bool, **change: t.Any) -> Check:
+        spec: Object = {
+            "interval": "1h",
+            "prune": True,
+            "suspend": True,
+            "serviceAccountName": subject.account,
+            "sourceRef": mine,
+            **change,
+        }
+        return Check(
+            name,
+            allowed,
+            path=f"/apis/kustomize.toolkit.fluxcd.io/v1/namespaces/{own}/kustomizations/{_NAME}",
+            body={
+                "apiVersion": "kustomize.toolkit.fluxcd.io/v1",
+                "kind": "Kustomization",
+                "metadata": {"name": _NAME, "namespace": own},
+                "spec": spec,
+            },
+        )
+
+    theirs = {"kind": "GitRepository", "name": "flux-system", "namespace": subject.flux_namespace}
+    yield kustomization("refers to a source of another namespace", False, sourceRef=theirs)
+    near = {"kind": "GitRepository", "name": _NAME, "namespace": other}
+    yield kustomization("refers to a source of a neighbour", False, sourceRef=near)
+    yield kustomization("reconciles as another ServiceAccount", False, serviceAccountName="kustomize-controller")
+    yield kustomization("reconciles as nobody in particular", False, serviceAccountName="")
+    yield kustomization("reconciles into a neighbour's namespace", False, targetNamespace=other)
+    yield kustomization("reconciles another cluster", False, kubeConfig={"secretRef": {"name": _NAME}})
+    yield _repository(subject, "takes a Git source from anywhere", "https://confinement-probe.invalid/x", allowed=False)
+    if subject.source:
+        yield kustomization("reconciles its own source once more", True)
+    if subject.git_url:
+        yield _repository(subject, "has a Git source of its own", subject.git_url, allowed=True)
+
+
+def _repository(subject: Subject, name: str, url: str, *, allowed: bool) -> Check:
+    own = subject.namespace
+    return Check(
+        name,
+        allowed,
+        path=f"/apis/source.toolkit.fluxcd.io/v1/namespaces/{own}/gitrepositories/{_NAME}",
+        body={
+            "apiVersion": "source.toolkit.fluxcd.io/v1",
+            "kind": "GitRepository",
+            "metadata": {"name": _NAME, "namespace": own},
+            "spec": {"interval": "1h", "suspend": True, "url": url},
+        },
+    )
+
+
+def _service(subject: Subject, name: str, spec: Mapping[str, t.Any]) -> Check:
+    own = subject.namespace
+    return Check(
+        name,
+        False,
+        path=f"/api/v1/namespaces/{own}/services/{_NAME}",
+        body={
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": _NAME, "namespace": own},
+            "spec": {"ports": [{"port": 80, "protocol": "TCP"}], **spec},
         },
     )
 
@@ -250,6 +321,8 @@ def ask(prober: Prober, subject: Subject, checks: Sequence[Check]) -> list[Outco
         if check.right is not None:
             allowed, why = prober.may(subject.identity, check.right)
             got = "allowed" if allowed else "refused"
+        elif not check.body:
+            got, why = _judged(*prober.try_read(subject.identity, check.path))
         else:
             got, why = _judged(*prober.try_apply(subject.identity, check.path, check.body))
         found.append(

@@ -23,12 +23,13 @@ _NONE: t.Final[Mapping[str, t.Any]] = types.MappingProxyType({})
 
 @dataclasses.dataclass(frozen=True)
 class Site:
-    """One cluster and what it offers."""
+    """One cluster and what it offers. :ivar clusters: all that there are; empty if that is not known."""
 
     cluster: str
     profile: offers.TenantProfile
     place: Place
     table: tiers.Table
+    clusters: tuple[str, ...] = ()
 
     @property
     def tier_label(self) -> str:
@@ -68,7 +69,8 @@ def of(params: Mapping[str, t.Any]) -> Site:
         per_tenant=bool(openbao.get("per_tenant")),
         quota_optout=table.optout_quota,
     )
-    return Site(cluster, profile, place, table)
+    names = params.get("known_clusters") or ()
+    return Site(cluster, profile, place, table, tuple(dict.fromkeys((*names, cluster))) if names else ())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,5 +112,5 @@ def read(files: Mapping[str, t.Any], site: Site, today: datetime.date) -> Read:
             texts[name if name not in texts else f"{path}/{name}"] = json.dumps(plain)
         else:
             texts[path] = one
-    judged = judge(texts, site.profile, table=site.table, today=today.isoformat())
+    judged = judge(texts, site.profile, clusters=site.clusters, table=site.table, today=today.isoformat())
     return Read(judged, site.cluster, len(texts))

@@ -23,12 +23,14 @@ def locked(site: EsoSite) -> EsoSite:
     return site
 
 
+def declared(name: str) -> dict[str, t.Any]:
+    """Return the declaration of a tenant."""
+    return {"version": 1, "name": name, "owner": {"contact": f"{name}@example.org"}, "clusters": [CLUSTER]}
+
+
 def onboard(site: EsoSite, *names: str, check: bool = False) -> dict[str, t.Any]:
     """Bring the cluster to what the declarations of these tenants say; it must succeed."""
-    declarations = [
-        {"version": 1, "name": name, "owner": {"contact": f"{name}@example.org"}, "clusters": [CLUSTER]}
-        for name in names
-    ]
+    declarations = [declared(name) for name in names]
     result = site.call(
         "tenants",
         check=check,
@@ -39,6 +41,54 @@ def onboard(site: EsoSite, *names: str, check: bool = False) -> dict[str, t.Any]
     )
     assert not result.get("failed"), result
     return result
+
+
+def test_tenants_are_confined_in_openbao_by_their_own_logins(locked: EsoSite, tenant: str) -> None:
+    site = locked
+    stem = tenant.removeprefix("4-aux-")
+    names = [f"{stem}eve", f"{stem}mal"]
+    onboard(site, *names)
+    node = site.lab.openbao_nodes[0]
+    given: dict[str, t.Any] = {
+        "kubeconfig": str(site.lab.clusters[CLUSTER].kubeconfig),
+        "cluster": CLUSTER,
+        "declarations": [declared(name) for name in names],
+        "openbao": {"server": node.address, "ca_bundle": site.lab.openbao_ca.read_text()},
+        "probe": True,
+        "probe_openbao": {
+            "url": node.address,
+            "tls_server_name": node.tls_server_name,
+            "ca_cert": str(site.lab.openbao_ca),
+        },
+    }
+    found = site.call("tenants_info", **given)
+    assert not found.get("failed"), found["msg"]
+    asked = {one["check"]: one["got"] for one in found["confinement"] if one["tenant"] == names[0]}
+    assert {check: got for check, got in asked.items() if "OpenBao" in check} == {
+        "logs in at OpenBao": "allowed",
+        "reads its own OpenBao secrets": "allowed",
+        "reads OpenBao secrets of a neighbour": "refused",
+        "reads OpenBao secrets of another cluster": "refused",
+        "lists OpenBao secrets of a neighbour": "refused",
+        "lists who has OpenBao secrets": "refused",
+        "reads OpenBao policies": "refused",
+        "logs in to OpenBao as Flux": "refused",
+    }
+    assert "hvs." not in str(found)
+    assert "eyJ" not in str(found)
+    # somebody widens what all tenants may read
+    name = f"openbao-too-much-{stem}"
+    site.bao("PUT", f"sys/policies/acl/{name}", {"policy": 'path "kv/data/tenants/*" { capabilities = ["read"] }'})
+    role = f"auth/kubernetes-{CLUSTER}/role/tenant"
+    before = site.bao("GET", role)[1]["data"]
+    site.bao("POST", role, {**before, "token_policies": [*before["token_policies"], name]})
+    try:
+        refused = site.call("tenants_info", **given)
+        assert refused["error"]["rule"] == "not-confined"
+        assert "reads OpenBao secrets of a neighbour: allowed, should be refused" in refused["msg"]
+    finally:
+        site.bao("POST", role, before)
+        site.bao("DELETE", f"sys/policies/acl/{name}")
 
 
 def test_own_secrets_and_nobody_elses_also_after_openbao_was_sealed(locked: EsoSite, tenant: str) -> None:

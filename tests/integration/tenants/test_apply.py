@@ -183,6 +183,43 @@ def test_every_tenant_is_confined(site: Site) -> None:
     assert "secrets of a neighbour: allowed" in found["msg"]
 
 
+def test_who_makes_flux_objects_of_their_own_is_confined_as_well(site: Site) -> None:
+    names = [site.name("self"), site.name("near")]
+    wanted = [site.declaration(one, domains=[{"name": f"{one}.members.example.org"}]) for one in names]
+    closed = site.platform
+    site.platform = {**closed, "self_service_flux": True}
+    site.apply(*wanted)
+    try:
+        found = site.call("tenants_info", declarations=wanted, probe=True, only=[names[0]])
+        assert not found.get("failed"), found["msg"]
+        asked = {one["check"]: one for one in found["confinement"]}
+        for check in ("reconciles its own source once more", "has a Git source of its own"):
+            assert asked[check]["got"] == "allowed"
+        # here the right is there, so that a guard is what refuses
+        for check, said in (
+            ("refers to a source of a neighbour", "source of another namespace"),
+            ("refers to a source of another namespace", "source of another namespace"),
+            ("reconciles as another ServiceAccount", "serviceAccountName"),
+            ("reconciles into a neighbour's namespace", "targetNamespace"),
+            ("reconciles another cluster", "other clusters"),
+            ("takes a Git source from anywhere", "sources come only from"),
+        ):
+            assert asked[check]["got"] == "refused"
+            assert said in asked[check]["why"], asked[check]
+        # and what the server said to reading, making and taking, not what is known of its rules
+        for check in (
+            "reads secrets of a neighbour",
+            "binds itself to cluster-admin",
+            "makes a namespace of another namespace tier",
+            "moves to another namespace tier",
+        ):
+            assert "cannot" in asked[check]["why"], asked[check]
+        assert "hosts that are not" in asked["takes a foreign domain"]["why"]
+    finally:
+        site.platform = closed
+        site.apply(*wanted)
+
+
 def test_a_cluster_that_is_not_locked_down_is_refused(site: Site) -> None:
     wanted = site.declaration(site.name("early"))
     # a second kustomize-controller, which somebody has forgotten about

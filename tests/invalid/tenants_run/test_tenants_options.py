@@ -53,6 +53,7 @@ CASES: list[tuple[dict[str, t.Any], str, str]] = [
         "url",
         "membership.keycloak.url",
     ),
+    ({"repository": {"url": "https://me:hunter2hunter2@git.example.org/a.git"}}, "git-url", "repository.url"),
     ({"cluster": "other", "platform": {"clusters": ["member-prod"]}}, "unknown-cluster", "cluster"),
 ]
 
@@ -75,4 +76,5 @@ def test_one_error(options: dict[str, t.Any], rule: str, item: str, tmp_path: Pa
     assert result["error"]["rule"] == rule, result["msg"]
     assert result["error"]["item"] == item
     assert result["error"]["fix"]
-    assert "the-secret-of-sso" not in result["msg"]
+    assert "the-secret-of-sso" not in printed.getvalue()
+    assert "hunter2" not in printed.getvalue()

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import typing as t
 from collections.abc import Mapping
 
@@ -210,6 +211,9 @@ class Cluster:
         own = "statefulsets" in path or "cal.example.org" in str(body)
         return (200, "") if own else (self.status, self.said)
 
+    def try_read(self, who: Identity, path: str) -> tuple[int, str]:
+        return (200, "") if "reading" in self.favours else (self.status, self.said)
+
 
 SUBJECT = probe.Subject(
     tenant="alice",
@@ -230,9 +234,10 @@ def test_a_confined_tenant() -> None:
 
 
 def test_a_trial_is_wrong_in_one_thing_only() -> None:
-    [trial] = [one for one in probe.matrix(SUBJECT) if one.name.startswith("refers to a source")]
-    assert trial.body["spec"]["serviceAccountName"] == SUBJECT.account
-    assert trial.body["spec"]["sourceRef"]["namespace"] == SUBJECT.flux_namespace
+    trials = [one for one in probe.matrix(SUBJECT) if one.name.startswith("refers to a source")]
+    assert [one.body["spec"]["serviceAccountName"] for one in trials] == [SUBJECT.account] * 2
+    spaces = [one.body["spec"]["sourceRef"]["namespace"] for one in trials]
+    assert spaces == [SUBJECT.flux_namespace, SUBJECT.neighbour]
 
 
 def test_a_favour_is_found() -> None:
@@ -240,6 +245,26 @@ def test_a_favour_is_found() -> None:
     assert found == {
         "alice": ["4-aux-alice: makes clusterrolebindings: allowed, should be refused (because)"],
     }
+
+
+def test_a_neighbours_secrets_are_asked_for_in_earnest() -> None:
+    found = probe.summary(probe.ask(Cluster(["reading"]), SUBJECT, probe.matrix(SUBJECT)))
+    assert found["alice"] == [
+        "4-aux-alice: reads secrets of a neighbour: allowed, should be refused",
+        "4-aux-alice: reads secrets of Flux: allowed, should be refused",
+    ]
+
+
+def test_who_makes_flux_objects_of_their_own_must_be_able_to() -> None:
+    known = {one.name for one in probe.matrix(SUBJECT)}
+    served = dataclasses.replace(SUBJECT, source="alice", git_url="https://git.example.org/alice/k8s")
+    more = [one for one in probe.matrix(served) if one.name not in known]
+    assert [(one.name, one.allowed) for one in more] == [
+        ("reconciles its own source once more", True),
+        ("has a Git source of its own", True),
+    ]
+    refused = [one for one in probe.matrix(served) if "reconciles" in one.name and not one.allowed]
+    assert all(one.body["spec"]["sourceRef"]["name"] == "alice" for one in refused)
 
 
 @pytest.mark.parametrize(
