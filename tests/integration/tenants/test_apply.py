@@ -302,6 +302,43 @@ def test_a_newcomer_who_wants_what_somebody_has_harms_nobody_but_itself(site: Si
     assert site.get(f"/api/v1/namespaces/4-aux-{second}") is None
 
 
+def test_a_domain_that_was_taken_away_is_not_forgotten_while_it_is_served(site: Site) -> None:
+    first, second = site.name("lena"), site.name("max")
+    kept, lost = f"{first}.members.example.org", f"old.{first}.members.example.org"
+    other = [{"name": f"{second}.members.example.org"}]
+    approval = {"tenant": second, "kind": "domain", "value": kept, "by": "ada"}
+    site.platform = {**site.platform, "approvals": [approval]}
+    wanted = site.declaration(first, domains=[{"name": kept}, {"name": lost}])
+    site.apply(wanted, site.declaration(second, domains=other))
+    namespace = f"4-aux-{first}"
+    annotations = site.platform["ingress"]["authentication"]
+    site.ask(
+        "POST",
+        f"/apis/networking.k8s.io/v1/namespaces/{namespace}/ingresses",
+        {
+            "metadata": {"name": "old", "annotations": annotations},
+            "spec": {"rules": [{"host": kept}, {"host": lost}]},
+        },
+    )
+    assert site.apply(wanted, site.declaration(second, domains=other))["stray_hosts"] == []
+    fewer = site.declaration(first, domains=[{"name": kept}])
+    stray = {"tenant": first, "namespace": namespace, "kind": "Ingress", "name": "old", "host": lost}
+    for _again in range(2):
+        done = site.apply(fewer, site.declaration(second, domains=other))
+        assert done["stray_hosts"] == [stray]
+        assert any(lost in one and f"Ingress {namespace}/old" in one for one in done["warnings"])
+    found = site.call("tenants_info", declarations=[fewer, site.declaration(second, domains=other)], only=[first])
+    assert found["stray_hosts"] == [stray]
+    assert any(lost in one for one in found["tenants"][0]["problems"])
+    # two who are there want one domain: it stays with who has it, and the other one is told once
+    greedy = site.declaration(second, domains=[*other, {"name": kept}], access=[{"user": "eva", "role": "viewer"}])
+    changed = {**fewer, "access": [{"group": f"{first}-people", "role": "viewer"}]}
+    result = site.call(declarations=[changed, greedy])
+    assert {one["name"]: one["result"] for one in result["tenants"]} == {first: "changed", second: "failed"}
+    assert result["msg"].count("[unique-domain]") == 1
+    site.ask("DELETE", f"/apis/networking.k8s.io/v1/namespaces/{namespace}/ingresses/old")
+
+
 def test_a_hand_push_that_empties_the_repository_removes_nobody(site: Site) -> None:
     name = site.name("still")
     repository = site.lab.git.repository(f"declared/{name}", public=False)

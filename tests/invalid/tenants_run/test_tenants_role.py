@@ -37,6 +37,20 @@ def test_every_cluster_has_its_turn(tmp_path: Path) -> None:
     }
     inventory = tmp_path / "site.json"
     inventory.write_text(json.dumps({"controller": {"hosts": {"localhost": variables}}}), encoding="utf-8")
+    play = tmp_path / "play.yml"
+    after = {"hosts": "localhost", "gather_facts": False, "tasks": []}
+    after["tasks"] = [
+        {
+            "block": [{"ansible.builtin.import_role": {"name": "hackspace.infra.tenant_onboarding"}}],
+            "always": [{"ansible.builtin.debug": {"var": "tenant_onboarding_result"}}],
+        }
+    ]
+    play.write_text(json.dumps([after]), encoding="utf-8")
+    told = run_play(play, inventory=inventory)
+    assert told.rc != 0
+    [shown] = [one.result["tenant_onboarding_result"] for one in told.tasks if one.action.endswith("debug")]
+    assert sorted(shown) == ["one", "two"]
+    assert all(one["failed"] and "127.0.0.1" in one["problem"] for one in shown.values())
     done = run_play(PLAYBOOK, inventory=inventory)
     assert done.rc != 0
     assert [one.status for one in done.tasks if one.action.endswith("tenants")] == ["failed", "failed"]

@@ -228,8 +228,9 @@ def test_who_acts_as_the_default_account_loses_it_when_it_is_another_one() -> No
     before = bootstrap_plan.other_accounts(live, "tenant")
     assert before == {lockdown.KUSTOMIZE: "flux"}  # helm-controller has none, which is a missing flag
     metadata = {"name": "mine", "namespace": "apps"}
-    mine = {"kind": "Kustomization", "metadata": metadata, "spec": {"sourceRef": {"name": "x"}}}
-    named = {**mine, "spec": {**mine["spec"], "serviceAccountName": "flux"}}
+    source = {"sourceRef": {"name": "x"}}
+    mine = {"kind": "Kustomization", "metadata": metadata, "spec": source}
+    named = {**mine, "spec": {**source, "serviceAccountName": "flux"}}
     chart = {"kind": "HelmRelease", "metadata": metadata, "spec": {}}
     [lost] = bootstrap_plan.losses([mine, named, chart], (), account="tenant", before=before)
     assert lost.name == "Kustomization apps/mine"

@@ -13,7 +13,15 @@ from collections.abc import Iterator, Mapping
 import pytest
 from ansible_collections.hackspace.infra.plugins.module_utils._kube.model import Inventory
 from ansible_collections.hackspace.infra.plugins.module_utils._kube.plan import Options
-from ansible_collections.hackspace.infra.plugins.module_utils._tenants import apply, desired, lifecycle, moves, site
+from ansible_collections.hackspace.infra.plugins.module_utils._kube.ports import ServerError
+from ansible_collections.hackspace.infra.plugins.module_utils._tenants import (
+    apply,
+    desired,
+    lifecycle,
+    moves,
+    published,
+    site,
+)
 from ansible_collections.hackspace.infra.plugins.module_utils._tenants.membership import Rules
 from ansible_collections.hackspace.infra.plugins.module_utils._tenants.parts import OWNED
 
@@ -191,6 +199,106 @@ def test_nobody_takes_the_host_of_a_tenant_whose_file_is_wrong_or_gone(wanted: s
     # who has it on the cluster as well keeps it
     api = Api(namespace("alice", hosts="cal.example.org=open"), namespace("bob", hosts=f"{wanted}=open"))
     assert "bob" not in decided(api, declared("bob", **domain), files=files).broken
+
+
+APP = {"auth": "app", "reason": "it checks tokens itself"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "rule"), [("cal.example.org", "unique-domain"), ("dav.cal.example.org", "domain-overlap")]
+)
+def test_of_two_who_want_one_domain_it_stays_with_who_has_it(wanted: str, rule: str) -> None:
+    api = Api(namespace("alice", hosts="cal.example.org=open"), namespace("bob", hosts="bob.example.org=open"))
+    alice = declared("alice", domains=[{"name": "cal.example.org", **APP}])
+    bob = declared("bob", domains=[{"name": "bob.example.org", **APP}, {"name": wanted, **APP}])
+    made = decided(api, alice, bob, declared("carol"))
+    assert set(made.broken) == {"bob"}
+    assert f"[{rule}]" in made.broken["bob"]
+    assert made.broken["bob"].count(" Fix: ") == 1
+    assert [one.tenant.name for one in made.wanted] == ["alice", "carol"]
+    # nobody has it yet, so nobody takes it
+    fresh = Api(namespace("alice"), namespace("bob"))
+    assert set(decided(fresh, alice, bob).broken) == {"alice", "bob"}
+
+
+def test_a_repository_stays_with_who_follows_it_already() -> None:
+    mine = "https://git.example.org/alice/k8s"
+    git = dataclasses.replace(SITE, profile=dataclasses.replace(SITE.profile, git_allow=("https://git.example.org/",)))
+    api = Api(namespace("alice", repo=mine), namespace("bob", repo="https://git.example.org/bob/k8s"))
+    names = [declared(name, source={"url": url}) for name, url in (("alice", mine), ("bob", f"{mine}.git"))]
+    read = site.read({f"{i}": one for i, one in enumerate(names)}, git, TODAY)
+    made = apply.decide(t.cast(t.Any, api), read, git, answer=None, rules=Rules(), today=TODAY, allow_removal=False)
+    assert set(made.broken) == {"bob"}
+    assert "[source-shared]" in made.broken["bob"]
+
+
+def test_a_misspelt_cluster_is_found_by_the_names_of_the_inventory() -> None:
+    known = dataclasses.replace(SITE, clusters=("a", "b"))
+    names = [declared("alice", clusters=["a-misspelt"]), declared("bob", clusters=["b"]), declared("carol")]
+    read = site.read({f"{i}": one for i, one in enumerate(names)}, known, TODAY)
+    api = Api(namespace("alice"))
+    made = apply.decide(t.cast(t.Any, api), read, known, answer=None, rules=Rules(), today=TODAY, allow_removal=False)
+    assert set(made.broken) == {"alice"}
+    assert "'a-misspelt' is no cluster for tenants. [unknown-cluster] Fix: one of a, b." in made.broken["alice"]
+    assert made.undeclared == {}
+    options = {"cluster": "c", "platform": {}, "tiers": {"base": "default"}, "label_domain": KEY}
+    assert site.of({**options, "known_clusters": ["a"]}).clusters == ("a", "c")
+    assert site.of(options).clusters == ()
+
+
+# -- hosts that are published and in no declaration ----------------------------------------------------------------
+
+
+def ingress(space: str, name: str, *hosts: str, **more: t.Any) -> tuple[published.Kind, dict[str, t.Any]]:
+    body = {"metadata": {"name": name, "namespace": space}, "spec": {"rules": [{"host": one} for one in hosts], **more}}
+    return published.INGRESSES[0], body
+
+
+def test_hosts_of_no_declaration_are_found() -> None:
+    api = Api(namespace("alice", hosts="cal.example.org=open old.example.org=open"), namespace("gone", hosts="g.org=x"))
+    alice = declared("alice", domains=[{"name": "cal.example.org", **APP}])
+    made = decided(api, alice)
+    spaces = published.allowed(made.wanted, made.known, SITE.profile)
+    leaving = ingress("4-aux-alice", "leaving", "old.example.org")
+    leaving[1]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    route = published.ROUTES[0], {"metadata": {"name": "r", "namespace": "4-aux-alice"}, "spec": {}}
+    spec = {"dnsNames": ["cal.example.org", "x.cal.example.org"], "commonName": "old.example.org"}
+    certificate = published.CERTIFICATES[0], {"metadata": {"name": "c", "namespace": "4-aux-alice"}, "spec": spec}
+    found = published.strays(
+        [
+            ingress("4-aux-alice", "right", "CAL.example.org"),
+            ingress("4-aux-alice", "old", "cal.example.org", "old.example.org", tls=[{"hosts": ["older.example.org"]}]),
+            ingress("4-aux-gone", "kept", "g.org"),
+            ingress("elsewhere", "not-ours", "old.example.org"),
+            leaving,
+            route,
+            certificate,
+        ],
+        spaces,
+    )
+    assert [(one.kind, one.name, one.host) for one in found] == [
+        ("Certificate", "c", "old.example.org"),
+        ("Certificate", "c", "x.cal.example.org"),
+        ("HTTPRoute", "r", "*"),
+        ("Ingress", "old", "old.example.org"),
+        ("Ingress", "old", "older.example.org"),
+    ]
+    assert "every host" in str(found[2])
+    assert "kubectl -n 4-aux-alice delete ingress old" in str(found[3])
+    below = published.Allowed("alice", frozenset({"a.org", ".a.org"}))
+    assert below.covers("x.a.org")
+    assert not below.covers("ba.org")
+
+
+def test_a_login_that_may_not_list_is_told() -> None:
+    class Blind(Api):
+        def pages(self, path: str, *, selector: str = "", metadata_only: bool = False) -> Iterator[Page]:
+            raise ServerError("no.", status=404 if "gateway" in path else 403)
+
+    spaces = {"4-aux-alice": published.Allowed("alice", frozenset())}
+    kinds = (*published.INGRESSES, *published.ROUTES)
+    assert published.look(t.cast(t.Any, Blind()), spaces, kinds) == ([], ["Ingress"])
+    assert published.look(t.cast(t.Any, Blind()), {}, kinds) == ([], [])
 
 
 def test_a_run_that_continues_another_one_keeps_its_record() -> None:
