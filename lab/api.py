@@ -709,7 +709,13 @@ class Lab:
                 },
             },
             "clusters": {name: plain(asdict(cluster)) for name, cluster in self.clusters.items()},
-            "git": {"url": self._git.url, "http_url": self._git.http_url, "ca_file": str(self._git.ca)},
+            "git": {
+                "url": self._git.url,
+                "http_url": self._git.http_url,
+                "ssh_url": self._git.ssh_url,
+                "ca_file": str(self._git.ca),
+                "known_hosts": self._git.known_hosts,
+            },
             "holders": [plain(asdict(holder)) for holder in self._holders],
         }
 

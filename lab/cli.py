@@ -89,9 +89,9 @@ def _parser() -> argparse.ArgumentParser:
 
     repositories = commands.add_parser("git", help="run the Git server in the foreground")
     repositories.add_argument("--folder", type=Path, required=True)
-    for option in ("listen", "listen-tls"):
+    for option in ("listen", "listen-tls", "listen-ssh"):
         repositories.add_argument(f"--{option}", type=int, required=True, metavar="PORT")
-    for option in ("cert", "key"):
+    for option in ("cert", "key", "host-key"):
         repositories.add_argument(f"--{option}", type=Path, required=True)
 
     proxy = commands.add_parser("proxy", help="run one counting proxy in the foreground")
@@ -150,7 +150,8 @@ def _run(options: argparse.Namespace) -> int:
         _say(json.dumps({"path": str(file), "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}))
         return 0
     if options.command == "git":
-        git.serve(options.folder, options.listen, options.listen_tls, Pair(options.cert, options.key))
+        pair = Pair(options.cert, options.key)
+        git.serve(options.folder, (options.listen, options.listen_tls, options.listen_ssh), pair, options.host_key)
         return 0
     lab = Lab(options.name, options.state_dir, _say)
     begin = time.monotonic()

@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: 2026 hackspace.infra contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A Git server: bare repositories behind 'git http-backend', over HTTP and HTTPS on loopback.
+"""A Git server: bare repositories behind 'git http-backend', over HTTP, HTTPS and SSH on loopback.
 
 Everything that rules it is in files, so that tests can change it while the server runs in a process of its own: the
-repositories, who may read and write them (tokens.json) and what is to go wrong (fault.json). What was asked is logged.
+repositories, who may read and write them (tokens.json, keys.json, apps.json) and what is to go wrong (fault.json). What
+was asked is logged.
 """
 
 from __future__ import annotations
@@ -11,11 +12,9 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
-import hmac
 import http.client
 import http.server
 import json
-import os
 import re
 import secrets
 import ssl
@@ -23,14 +22,18 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+
+from lab import git_app
 from lab.errors import LabError
 from lab.files import private_dir, read_json, write, write_json
+from lab.git_rules import NAME, PUBLIC_MARK, Holder, Request, Rules, environment
 from lab.pki import Authority, Pair
 from lab.ports import is_free
 from lab.procs import Process
@@ -38,30 +41,9 @@ from lab.procs import Process
 COMPONENT = "git"
 HOST = "git.lab.internal"
 BRANCH = "main"
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*")
 _PATH = re.compile(r"/(?P<name>.+?)\.git(?P<rest>/(info/refs|git-upload-pack|git-receive-pack|HEAD|objects/.*))")
 _AUTHOR = "lab <lab@git.lab.internal>"
-_ENVIRONMENT = {
-    "GIT_CONFIG_NOSYSTEM": "1",
-    "GIT_CONFIG_GLOBAL": os.devnull,
-    # Whoever runs the server owns the repositories or not: it does not matter here.
-    "GIT_CONFIG_COUNT": "3",
-    "GIT_CONFIG_KEY_0": "safe.directory",
-    "GIT_CONFIG_VALUE_0": "*",
-    "GIT_CONFIG_KEY_1": "gc.auto",
-    "GIT_CONFIG_VALUE_1": "0",
-    "GIT_CONFIG_KEY_2": "receive.autogc",
-    "GIT_CONFIG_VALUE_2": "false",
-    "GIT_TERMINAL_PROMPT": "0",
-}
-# What stays of the environment: where programs are, and the marks by which the lab finds its processes.
-_KEPT = ("PATH", "HACKSPACE_LAB_STATE", "HACKSPACE_LAB_PROCESS")
-
 Content = str | bytes
-
-
-def _environment() -> dict[str, str]:
-    return {**{name: os.environ[name] for name in _KEPT if name in os.environ}, **_ENVIRONMENT}
 
 
 def run_git(folder: Path, *arguments: str, data: bytes | None = None) -> str:
@@ -73,7 +55,7 @@ def run_git(folder: Path, *arguments: str, data: bytes | None = None) -> str:
         ["git", *arguments],
         cwd=folder,
         input=data if data is not None else b"",
-        env=_environment(),
+        env=environment(),
         capture_output=True,
         check=False,
     )
@@ -82,24 +64,13 @@ def run_git(folder: Path, *arguments: str, data: bytes | None = None) -> str:
     return done.stdout.decode(errors="replace")
 
 
-@dataclass(frozen=True)
-class Request:
-    """One request as the server saw it."""
-
-    time: float
-    method: str
-    path: str
-    user: str
-    status: int
-
-
 class Repository:
     """One bare repository; also an empty one, which has no branch yet."""
 
-    def __init__(self, folder: Path, name: str, urls: tuple[str, str]) -> None:
+    def __init__(self, folder: Path, name: str, urls: Sequence[str]) -> None:
         self.folder = folder
         self.name = name
-        self.http_url, self.url = urls
+        self.http_url, self.url, self.ssh_url = urls
         """The address over HTTPS; over HTTP, http_url, nobody can say who they are."""
 
     def head(self, branch: str = BRANCH) -> str:
@@ -163,7 +134,7 @@ class Repository:
     @property
     def public(self) -> bool:
         """Everybody may read it."""
-        return (self.folder / "git-daemon-export-ok").exists()
+        return (self.folder / PUBLIC_MARK).exists()
 
 
 def _data(content: Content) -> bytes:
@@ -187,7 +158,7 @@ class Git:
 
     def __init__(self, state: Path) -> None:
         self.folder = state / COMPONENT
-        self.port_names = ("git.http", "git.https")
+        self.port_names = ("git.http", "git.https", "git.ssh")
         self._state = state
         self._ports: dict[str, int] = {}
 
@@ -196,6 +167,8 @@ class Git:
         self._ports = {name: ports[name] for name in self.port_names}
         self.authority = Authority(self.folder / "pki", "lab git")
         self._pair = self.authority.issue(COMPONENT, HOST, dns=(HOST, "localhost"), addresses=("127.0.0.1",))
+        if not self._host_key.is_file():
+            write(self._host_key, _openssh(ed25519.Ed25519PrivateKey.generate()))
 
     @property
     def ca(self) -> Path:
@@ -212,6 +185,26 @@ class Git:
         """Its address."""
         return f"https://127.0.0.1:{self._ports['git.https']}"
 
+    @property
+    def ssh_url(self) -> str:
+        """Its address over SSH, for deploy keys."""
+        return f"ssh://git@127.0.0.1:{self._ports['git.ssh']}"
+
+    @property
+    def _host_key(self) -> Path:
+        return self.folder / "pki" / "ssh_host_ed25519"
+
+    @property
+    def known_hosts(self) -> str:
+        """The line of known_hosts for its address over SSH."""
+        key = serialization.load_ssh_private_key(self._host_key.read_bytes(), None)
+        return f"[127.0.0.1]:{self._ports['git.ssh']} {_public(key.public_key())}\n"
+
+    @property
+    def api_url(self) -> str:
+        """Where GitHub Apps ask for tokens."""
+        return f"{self.url}{git_app.PREFIX}"
+
     # -- repositories ------------------------------------------------------------------------------------------
 
     def repository(
@@ -221,15 +214,15 @@ class Git:
 
         Everybody may read it unless *public* is False; writing takes a token.
         """
-        if not _NAME.fullmatch(name) or ".git" in name:
+        if not NAME.fullmatch(name) or ".git" in name:
             raise LabError(f"{name!r} is no name of a repository: small letters, digits, dots, hyphens, slashes")
         folder = self.folder / "repositories" / f"{name}.git"
         fresh = not folder.is_dir()
         if fresh:
             private_dir(folder)
             run_git(folder, "init", "--quiet", "--bare", f"--initial-branch={BRANCH}", ".")
-        made = Repository(folder, name, (f"{self.http_url}/{name}.git", f"{self.url}/{name}.git"))
-        mark = folder / "git-daemon-export-ok"
+        made = Repository(folder, name, [f"{url}/{name}.git" for url in (self.http_url, self.url, self.ssh_url)])
+        mark = folder / PUBLIC_MARK
         if public or (public is None and fresh):
             mark.touch()
         elif public is False:
@@ -257,14 +250,68 @@ class Git:
         return value
 
     def revoke(self, user: str) -> None:
-        """Its token counts no more."""
-        write_json(
-            self._tokens, {name: value for name, value in (read_json(self._tokens) or {}).items() if name != user}
+        """Its token and its key count no more."""
+        for file in (self._tokens, self._keys):
+            write_json(file, {name: value for name, value in (read_json(file) or {}).items() if name != user})
+
+    @property
+    def _keys(self) -> Path:
+        return self.folder / "keys.json"
+
+    def deploy_key(
+        self, name: str, repositories: Iterable[str] | None = None, *, write: bool = False, passphrase: str = ""
+    ) -> str:
+        """A private key for SSH that opens some repositories, or all of them; another one each time.
+
+        It is one of Ed25519; with a passphrase one of RSA, as encrypting the other kind takes a package more.
+        """
+        key = rsa.generate_private_key(65537, 3072) if passphrase else ed25519.Ed25519PrivateKey.generate()
+        known = read_json(self._keys) or {}
+        known[name] = {
+            "key": _public(key.public_key()),
+            "repositories": None if repositories is None else sorted(repositories),
+            "write": write,
+        }
+        write_json(self._keys, known)
+        return _openssh(key, passphrase)
+
+    @property
+    def _apps(self) -> Path:
+        return self.folder / "apps.json"
+
+    def app(
+        self,
+        number: int,
+        installation: int,
+        owner: str,
+        repositories: Iterable[str] | None = None,
+        *,
+        organisation: bool = True,
+    ) -> str:
+        """Register a GitHub App with one installation; returns its private key, another one each time."""
+        key = rsa.generate_private_key(65537, 2048)
+        public = key.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         )
+        entry = {
+            "owner": owner,
+            "kind": "orgs" if organisation else "users",
+            "repositories": None if repositories is None else sorted(repositories),
+        }
+        known = read_json(self._apps) or {}
+        known[str(number)] = {"public_key": public.decode(), "installations": {str(installation): entry}}
+        write_json(self._apps, known)
+        form = (serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL)
+        return key.private_bytes(*form, serialization.NoEncryption()).decode()
+
+    @property
+    def _app_tokens(self) -> Path:
+        return self.folder / "app_tokens.json"
 
     def secrets(self) -> set[str]:
         """Every token."""
-        return {str(value["token"]) for value in (read_json(self._tokens) or {}).values()}
+        found = {str(value["token"]) for value in (read_json(self._tokens) or {}).values()}
+        return found | set(read_json(self._app_tokens) or {})
 
     # -- what goes wrong ---------------------------------------------------------------------------------------
 
@@ -331,12 +378,22 @@ class Git:
                     f"--listen-tls={self._ports['git.https']}",
                     f"--cert={self._pair.cert}",
                     f"--key={self._pair.key}",
+                    f"--listen-ssh={self._ports['git.ssh']}",
+                    f"--host-key={self._host_key}",
                 ),
                 ports=dict(self._ports),
                 ready=self._ready,
                 log=self._state / "logs" / f"{COMPONENT}.log",
                 env={"PYTHONPATH": str(root)},
-                data=(self.folder / "repositories", self._tokens, self._fault, self._log),
+                data=(
+                    self.folder / "repositories",
+                    self._tokens,
+                    self._keys,
+                    self._apps,
+                    self._app_tokens,
+                    self._fault,
+                    self._log,
+                ),
             )
         ]
 
@@ -344,17 +401,15 @@ class Git:
 class _Handler(http.server.BaseHTTPRequestHandler):
     """CGI for one program, with the rules of the folder."""
 
-    folder: Path
-    lock: threading.Lock
+    rules: Rules
+    login: str
     protocol_version = "HTTP/1.1"
 
     def log_message(self, format: str, *args: Any) -> None:
         """Requests go to a log of their own."""
 
     def _note(self, user: str, status: int) -> None:
-        line = Request(time.time(), self.command, self.path, user, status)
-        with self.lock, (self.folder / "requests.jsonl").open("a") as stream:
-            stream.write(json.dumps(asdict(line)) + "\n")
+        self.rules.note(self.command, self.path, user, status, self.login)
 
     def _refuse(self, user: str, status: int, text: str, **headers: str) -> None:
         # The rest of what the client sends is not read.
@@ -370,63 +425,75 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def _user(self) -> tuple[str, dict[str, Any] | None]:
-        """Who asks: a name, and what it may if its password is right."""
+    def _user(self) -> tuple[str, Holder | None]:
+        """Who asks: a name, and who that is if the password is right."""
         kind, _space, value = (self.headers.get("Authorization") or "").partition(" ")
-        if kind.lower() != "basic":
+        self.login = kind.lower()
+        if self.login == "bearer":
+            holder = self.rules.by_bearer(value)
+            return holder.name if holder else "", holder
+        if self.login != "basic":
             return "", None
         try:
             name, _colon, password = base64.b64decode(value, validate=True).decode().partition(":")
         except (binascii.Error, UnicodeDecodeError):
             return "", None
-        known = (read_json(self.folder / "tokens.json") or {}).get(name)
-        right = known is not None and hmac.compare_digest(str(known["token"]).encode(), password.encode())
-        return name, known if right else None
+        return name, self.rules.by_password(name, password)
 
-    def _wrong(self, repository: str) -> int:
-        """The status of the fault that is on, after its delay; 0 when the request may go on."""
-        fault = read_json(self.folder / "fault.json") or {}
-        if fault.get("repository") not in (None, repository) or fault.get("method") not in (None, self.command):
-            return 0
-        time.sleep(float(fault.get("seconds", 0)))
-        return int(fault.get("status", 0))
+    def _app(self, path: str) -> None:
+        """What an App asks for."""
+        kind, _space, token = (self.headers.get("Authorization") or "").partition(" ")
+        self.login = "app"
+        self._body()
+        status, body, user = git_app.answer(self.rules, self.command, path, token if kind.lower() == "bearer" else "")
+        self._note(user, status)
+        content = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
 
     def _serve(self) -> None:
         parts = urlsplit(self.path)
+        self.login = ""
+        if isinstance(self.connection, ssl.SSLSocket) and parts.path.startswith(f"{git_app.PREFIX}/"):
+            self._app(unquote(parts.path))
+            return
         if parts.path == "/" and self.command == "GET":
             self._refuse("", 200, "git")
             return
         found = _PATH.fullmatch(unquote(parts.path))
         user, may = self._user()
         name = found["name"] if found else ""
-        if status := self._wrong(name):
+        if status := self.rules.fault(name, self.command):
             self._refuse(user, status, "made to fail")
             return
-        folder = self.folder / "repositories" / f"{name}.git"
-        if not found or not _NAME.fullmatch(name) or not folder.is_dir():
+        folder = self.rules.repository(name)
+        if not found or folder is None:
             self._refuse(user, 404, "no such repository")
             return
         writes = found["rest"] == "/git-receive-pack" or "service=git-receive-pack" in parts.query
-        public = (folder / "git-daemon-export-ok").exists()
+        public = (folder / PUBLIC_MARK).exists()
         # A wrong password is wrong even where none is needed.
         asked = "Authorization" in self.headers
         if (asked and may is None) or (not asked and (writes or not public)):
             self._refuse(user, 401, "who are you?", WWW_Authenticate='Basic realm="lab git"')
             return
         if may is not None:
-            if may["repositories"] is not None and name not in may["repositories"]:
+            if not may.may(name):
                 if writes or not public:
                     self._refuse(user, 403, "not yours")
                     return
-            elif writes and not may["write"]:
+            elif writes and not may.write:
                 self._refuse(user, 403, "read only")
                 return
         self._backend(user, found["rest"], name, parts.query)
 
     def _backend(self, user: str, rest: str, name: str, query: str) -> None:
-        environment = {
-            **_environment(),
-            "GIT_PROJECT_ROOT": str(self.folder / "repositories"),
+        variables = {
+            **environment(),
+            "GIT_PROJECT_ROOT": str(self.rules.folder / "repositories"),
             "GIT_HTTP_EXPORT_ALL": "1",
             "PATH_INFO": f"/{name}.git{rest}",
             "QUERY_STRING": query,
@@ -437,20 +504,20 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         }
         # The program lets nobody push who has no name.
         if user:
-            environment["REMOTE_USER"] = user
+            variables["REMOTE_USER"] = user
         for header, variable in (
             ("Content-Type", "CONTENT_TYPE"),
             ("Content-Encoding", "HTTP_CONTENT_ENCODING"),
             ("Git-Protocol", "GIT_PROTOCOL"),
         ):
             if header in self.headers:
-                environment[variable] = self.headers[header]
+                variables[variable] = self.headers[header]
         body = self._body()
         if self.command == "POST":
-            environment["CONTENT_LENGTH"] = str(len(body))
+            variables["CONTENT_LENGTH"] = str(len(body))
         child = subprocess.Popen(
             ["git", "http-backend"],
-            env=environment,
+            env=variables,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=sys.stderr,
@@ -524,11 +591,33 @@ class _Server(http.server.ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
 
-def serve(folder: Path, port: int, tls_port: int, pair: Pair) -> None:
-    """Run the server until the process is ended."""
-    handler = type("Handler", (_Handler,), {"folder": folder, "lock": threading.Lock()})
+def _openssh(key: ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey, passphrase: str = "") -> str:
+    """A private key as ssh-keygen writes it."""
+    if passphrase:
+        form, encryption = serialization.PrivateFormat.TraditionalOpenSSL, passphrase.encode()
+        pem = key.private_bytes(serialization.Encoding.PEM, form, serialization.BestAvailableEncryption(encryption))
+    else:
+        form = serialization.PrivateFormat.OpenSSH
+        pem = key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+    return pem.decode()
+
+
+def _public(key: Any) -> str:
+    """A public key as in authorized_keys."""
+    form = (serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    return str(key.public_bytes(*form).decode())
+
+
+def serve(folder: Path, ports: tuple[int, int, int], pair: Pair, host_key: Path) -> None:
+    """Run the server until the process is ended, on the ports for HTTP, HTTPS and SSH."""
+    # Needs a package that who only talks to the server can do without.
+    from lab import git_ssh
+
+    rules = Rules(folder)
+    handler = type("Handler", (_Handler,), {"rules": rules})
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pair.cert, pair.key)
-    with _Server(port, handler, None) as plain, _Server(tls_port, handler, context) as verified:
+    with _Server(ports[0], handler, None) as plain, _Server(ports[1], handler, context) as verified:
         threading.Thread(target=plain.serve_forever, daemon=True).start()
-        verified.serve_forever()
+        threading.Thread(target=verified.serve_forever, daemon=True).start()
+        git_ssh.serve(rules, ports[2], host_key)

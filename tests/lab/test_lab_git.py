@@ -4,14 +4,22 @@
 
 from __future__ import annotations
 
+import base64
+import http.client
 import json
 import os
+import shlex
+import ssl
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from lab.api import Lab
 from lab.errors import LabError
@@ -147,6 +155,125 @@ def test_private_ones_are_read_with_a_token(server: Git, tmp_path: Path) -> None
     assert client(server, tmp_path, "ls-remote", f"{server.url}/missing.git").returncode != 0
 
 
+def by_key(server: Git, folder: Path, key: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The system's git and ssh, with a key of their own and the server's host key."""
+    for name, text in (("identity", key), ("known_hosts", server.known_hosts)):
+        (folder / name).touch(mode=0o600)
+        (folder / name).write_text(text)
+    options = ["IdentitiesOnly=yes", "StrictHostKeyChecking=yes", f"UserKnownHostsFile={folder / 'known_hosts'}"]
+    command = ["ssh", "-F", "none", "-i", str(folder / "identity"), *(f"-o{option}" for option in options)]
+    return client(server, folder, "-c", f"core.sshCommand={shlex.join(command)}", *arguments)
+
+
+def test_a_key_opens_its_repository(server: Git, tmp_path: Path) -> None:
+    private = server.repository("by-key", {"file": "secret\n"}, public=False)
+    other = server.repository("by-no-key", {"file": "secret\n"}, public=False)
+    reader, writer = (server.deploy_key(name, ["by-key"], write=name == "writer") for name in ("reader", "writer"))
+    done = by_key(server, tmp_path, reader, "clone", "--quiet", private.ssh_url, "work")
+    assert done.returncode == 0, done.stderr
+    work = tmp_path / "work"
+    (work / "large").write_bytes(os.urandom(3_000_000))
+    assert client(server, work, "add", ".").returncode == 0
+    assert client(server, work, "commit", "--quiet", "--message=Large").returncode == 0
+    assert "read only" in by_key(server, tmp_path, reader, "-C", str(work), "push", "--quiet").stderr
+    done = by_key(server, tmp_path, writer, "-C", str(work), "push", "--quiet")
+    assert done.returncode == 0, done.stderr
+    assert private.log()[0] == "Large"
+    assert "not found" in by_key(server, tmp_path, reader, "ls-remote", other.ssh_url).stderr
+    server.fail(503, repository="by-key", method="SSH")
+    assert "made to fail" in by_key(server, tmp_path, reader, "ls-remote", private.ssh_url).stderr
+    server.heal()
+    server.revoke("reader")
+    assert "Permission denied" in by_key(server, tmp_path, reader, "ls-remote", private.ssh_url).stderr
+    seen = [(one.user, one.status) for one in server.requests() if one.method == "SSH"]
+    assert seen == [("reader", 200), ("reader", 403), ("writer", 200), ("reader", 404), ("reader", 503), ("git", 401)]
+
+
+def test_another_host_key_is_seen(server: Git, tmp_path: Path) -> None:
+    public = server.repository("by-host", {"file": "1\n"})
+    key = server.deploy_key("host-reader")
+    assert by_key(server, tmp_path, key, "ls-remote", public.ssh_url).returncode == 0
+    (tmp_path / "other").mkdir()
+    other = Git(tmp_path / "other")
+    other.prepare(dict.fromkeys(other.port_names, int(server.ssh_url.rpartition(":")[2])))
+    assert other.known_hosts.split()[0] == server.known_hosts.split()[0]
+    text, wrong = server.known_hosts, other.known_hosts
+    assert text != wrong
+    (tmp_path / "known_hosts").write_text(wrong)
+    command = f"ssh -F none -i {tmp_path / 'identity'} -oStrictHostKeyChecking=yes"
+    command += f" -oUserKnownHostsFile={tmp_path / 'known_hosts'}"
+    done = client(server, tmp_path, "-c", f"core.sshCommand={command}", "ls-remote", public.ssh_url)
+    assert "Host key verification failed" in done.stderr
+
+
+def test_a_token_can_be_a_bearer_token(server: Git, tmp_path: Path) -> None:
+    private = server.repository("by-bearer", {"file": "1\n"}, public=False)
+    token = server.token("bearer", ["by-bearer"])
+    for value, right in ((token, True), ("wrong", False)):
+        header = f"http.extraHeader=Authorization: Bearer {value}"
+        assert (client(server, tmp_path, "-c", header, "ls-remote", private.url).returncode == 0) is right
+    assert {(one.user, one.login, one.status) for one in server.requests()} == {
+        ("bearer", "bearer", 200),
+        ("", "bearer", 401),
+    }
+
+
+def signed(key: str, **claims: Any) -> str:
+    """What a GitHub App says about itself."""
+    parts = [{"alg": "RS256", "typ": "JWT"}, {"iat": int(time.time()) - 30, "exp": int(time.time()) + 90, **claims}]
+    text = ".".join(base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts)
+    private = serialization.load_pem_private_key(key.encode(), None)
+    assert isinstance(private, rsa.RSAPrivateKey)
+    made = private.sign(text.encode(), padding.PKCS1v15(), hashes.SHA256())
+    return f"{text}.{base64.urlsafe_b64encode(made).decode().rstrip('=')}"
+
+
+def api(server: Git, method: str, path: str, token: str) -> tuple[int, Any]:
+    """Ask as an App does."""
+    context = ssl.create_default_context(cafile=str(server.ca))
+    url = urlsplit(server.api_url)
+    connection = http.client.HTTPSConnection(url.hostname or "", url.port, context=context, timeout=30)
+    try:
+        connection.request(method, url.path + path, headers={"Authorization": f"Bearer {token}"})
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+    finally:
+        connection.close()
+
+
+def test_a_github_app_gets_tokens(server: Git, tmp_path: Path) -> None:
+    private = server.repository("by-app", {"file": "1\n"}, public=False)
+    other = server.repository("not-by-app", {"file": "1\n"}, public=False)
+    old = server.app(7, 70, "hackspace", ["by-app"])
+    key = server.app(7, 70, "hackspace", ["by-app"])
+    tokens = "/app/installations/{}/access_tokens"
+    now = int(time.time())
+    for wrong in (
+        signed(old, iss="7"),
+        signed(key, iss="8"),
+        signed(key, iss="7", exp=now - 1),
+        signed(key, iss="7", exp=now + 3600),
+        signed(key, iss="7", iat=now + 600),
+        signed(key),
+        "no.jwt",
+        "",
+    ):
+        assert api(server, "POST", tokens.format(70), wrong)[0] == 401
+    right = signed(key, iss="7")
+    assert api(server, "POST", tokens.format(71), right)[0] == 404
+    assert api(server, "GET", "/orgs/hackspace/installation", right) == (200, {"id": 70, "app_id": 7})
+    assert api(server, "GET", "/users/hackspace/installation", right)[0] == 404
+    status, body = api(server, "POST", tokens.format(70), right)
+    assert status == 201
+    token = body["token"]
+    assert token in server.secrets()
+    user = "x-access-token"
+    assert client(server, tmp_path, "ls-remote", private.url, user=user, token=token).returncode == 0
+    assert client(server, tmp_path, "ls-remote", other.url, user=user, token=token).returncode != 0
+    assert client(server, tmp_path, "ls-remote", private.url, user=user, token="wrong").returncode != 0
+    assert token not in (server.folder / "requests.jsonl").read_text()
+
+
 def test_it_fails_and_is_slow_when_told(server: Git, public: Repository, tmp_path: Path) -> None:
     other = server.repository("healthy", {"file": "1\n"})
     server.fail(503, repository="public")
@@ -166,7 +293,14 @@ def test_it_fails_and_is_slow_when_told(server: Git, public: Repository, tmp_pat
 
 def test_others_find_its_address(git_lab: Lab) -> None:
     told = json.loads((git_lab.state / "lab.json").read_text())["git"]
-    assert told == {"url": git_lab.git.url, "http_url": git_lab.git.http_url, "ca_file": str(git_lab.git.ca)}
+    server = git_lab.git
+    assert told == {
+        "url": server.url,
+        "http_url": server.http_url,
+        "ssh_url": server.ssh_url,
+        "ca_file": str(server.ca),
+        "known_hosts": server.known_hosts,
+    }
 
 
 def test_it_comes_back_with_its_repositories_until_reset(git_lab: Lab) -> None:

@@ -200,6 +200,7 @@ def test_programs_can_be_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         "kyverno",
         "kustomize-controller",
         "source-controller",
+        "sops",
     ]
     monkeypatch.setenv("OPENBAO_BIN", str(tmp_path / "none"))
     with pytest.raises(LabError, match="OPENBAO_BIN"):
