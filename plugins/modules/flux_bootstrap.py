@@ -201,7 +201,9 @@ options:
         description: File with O(git_auth.bearer_token), plain with mode 0600 or encrypted.
         type: path
       ca_file:
-        description: PEM file with the authority of the Git server, for V(basic) and V(bearer).
+        description:
+          - PEM file with the authority of the Git server, for V(basic), V(bearer) and V(github_app), where it is
+            also that of O(git_auth.base_url).
         type: path
       app_id:
         description: Number of the GitHub App.
@@ -213,13 +215,15 @@ options:
         description: Owner of its installation, instead of the number.
         type: str
       private_key:
-        description: Private key of the GitHub App.
+        description: Private key of the GitHub App, of RSA as GitHub makes it.
         type: str
       private_key_file:
         description: File with O(git_auth.private_key), plain with mode 0600 or encrypted.
         type: path
       base_url:
-        description: Address of the API of a GitHub Enterprise server.
+        description:
+          - Whole address of the API of a GitHub Enterprise server, C(https://host/api/v3). Flux asks exactly there, and
+            adds nothing to it.
         type: str
   age_key:
     description: The age key with which this cluster decrypts what sops encrypted in Git.

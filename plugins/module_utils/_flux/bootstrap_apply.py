@@ -297,8 +297,14 @@ def execute(api: ports.Api, made: Prepared, *, timeout: float, until: str) -> Do
     if done.lockdown:
         raise not_locked_down(done.lockdown, by_git=not made.components)
     if until == "sync" and made.request.sync:
-        done.revision = wait_sync(api, made.request.rendering.namespace, deadline=deadline)
+        space = made.request.rendering.namespace
+        done.revision = wait_sync(api, space, deadline=deadline, again=changes_credentials(made.plan))
     return done
+
+
+def changes_credentials(plan: Plan) -> bool:
+    """Say whether a plan changes a Kubernetes Secret: what is Ready was so with the one before."""
+    return any(one.kind == "Secret" for one in plan.changes)
 
 
 def _custom(made: Prepared) -> frozenset[str]:
@@ -337,12 +343,13 @@ def not_locked_down(found: Sequence[lockdown.Finding], *, by_git: bool) -> Refus
 # -- wait for the first revision -----------------------------------------------------------------------------------
 
 
-def wait_sync(api: ports.Api, namespace: str, *, deadline: float) -> str:
+def wait_sync(api: ports.Api, namespace: str, *, deadline: float, again: bool = False) -> str:
     """Wait until the cluster has applied what the repository has; return the revision.
 
     Asks for an attempt where one is not ready: the last one may have been before the credentials were right. When that
     attempt fails, so does this, and says why.
 
+    :param again: ask for an attempt in any case: the last one was with other credentials.
     :raises HackspaceError: rules ``flux-failed``, ``flux-timeout``.
     :raises Refused: rule ``flux-suspended``.
     """
@@ -352,8 +359,9 @@ def wait_sync(api: ports.Api, namespace: str, *, deadline: float) -> str:
         items = wait.look(cluster, targets)
         wait.refuse_suspended(items)
         wanted, applied = (status.revision(one.live or {}, one.target.kind) for one in items)
-        if wait.Result(items).ready and wanted == applied:
+        if not again and wait.Result(items).ready and wanted == applied:
             return applied
+        again = False
         left = wait.Rules(timeout=max(0.0, deadline - time.monotonic()))
         kick = action.Request("kick", targets[1:], scope="object", token=str(time.time_ns()))
         action.execute(cluster, action.prepare(cluster, kick), rules=left, clock=ports.RealClock())

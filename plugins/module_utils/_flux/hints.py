@@ -166,6 +166,21 @@ CATALOGUE: t.Final = (
         " then correct the secret. If nobody changed the host's key, somebody may be in between.",
     ),
     _hint(
+        "github-app",
+        r"access_tokens: 40[134]|installation: 40[134]|A JSON web token could not be decoded"
+        r"|failed to find (?:organization|user) installation|app installation owner or ID|app ID must be provided"
+        r"|could not parse private key: (?:invalid key|key is not|asn1)",
+        "the API does not know the GitHub App: look at the App's number, its installation and its private key in the"
+        " secret, and at the address of the API (githubAppBaseURL) of a GitHub Enterprise server.",
+        "GitRepository",
+    ),
+    _hint(
+        "ssh-passphrase",
+        r"identity key is encrypted|x509: decryption password incorrect|bcrypt_pbkdf|this private key is passphrase",
+        "the deploy key has a passphrase, and the secret has no password or a wrong one.",
+        "GitRepository",
+    ),
+    _hint(
         "git-login",
         r"authentication required|authorization failed|invalid credentials|unable to authenticate"
         r"|permission denied \(publickey|access denied or repository not exported|HTTP 40[13]|status code: 40[13]"

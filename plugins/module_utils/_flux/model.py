@@ -37,6 +37,10 @@ _AGE: t.Final = re.compile(r"(?P<prefix>AGE-SECRET-KEY-(?:PQ-)?)1(?P<data>[A-Z0-
 _BECH32: t.Final = "QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L"
 _BECH32_GENERATOR: t.Final = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
 _PRIVATE: t.Final = re.compile(r"-----BEGIN ([A-Z0-9]+ )*PRIVATE KEY-----")
+#: What GitHub hands out, or the same in PKCS 8.
+_RSA: t.Final = re.compile(r"-----BEGIN (RSA )?PRIVATE KEY-----(?!\s*Proc-Type:)")
+_OPENSSH: t.Final = re.compile(r"-----BEGIN OPENSSH PRIVATE KEY-----(?P<data>[A-Za-z0-9+/=\s]+)-----END")
+_OPENSSH_MAGIC: t.Final = b"openssh-key-v1\0"
 _COMMIT: t.Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _LOOPBACK: t.Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _REFS: t.Final = ("branch", "tag", "semver", "name", "commit")
@@ -357,6 +361,13 @@ def _ssh(given: Mapping[str, str], url: str) -> dict[str, str]:
         rule="ssh-identity",
         fix="give the private key that ssh-keygen made; the public one belongs to the Git server.",
     )
+    check(
+        given.get("password") or not is_encrypted_key(identity),
+        "is encrypted with a passphrase.",
+        item="git_auth.password",
+        rule="ssh-identity-password",
+        fix="give the passphrase as password_file; Flux refuses the key otherwise.",
+    )
     parts = urllib.parse.urlsplit(url)
     check_known_hosts(given["known_hosts"], parts.hostname or "", parts.port or 22)
     found = {"identity": _ended(identity), "known_hosts": _ended(given["known_hosts"])}
@@ -372,6 +383,23 @@ def _ssh(given: Mapping[str, str], url: str) -> dict[str, str]:
     if given.get("password"):
         found["password"] = given["password"]
     return found
+
+
+def is_encrypted_key(text: str) -> bool:
+    """Return whether a private key is encrypted with a passphrase."""
+    if "-----BEGIN ENCRYPTED PRIVATE KEY-----" in text or re.search(r"^Proc-Type: 4,ENCRYPTED", text, re.MULTILINE):
+        return True
+    found = _OPENSSH.search(text)
+    if found is None:
+        return False
+    try:
+        raw = base64.b64decode("".join(found["data"].split()), validate=True)
+    except (binascii.Error, ValueError):
+        return False
+    # After the magic comes the name of the cipher, with its length before it.
+    size = len(_OPENSSH_MAGIC)
+    length = int.from_bytes(raw[size : size + 4], "big")
+    return raw.startswith(_OPENSSH_MAGIC) and raw[size + 4 : size + 4 + length] != b"none"
 
 
 def _basic(given: Mapping[str, str], _url: str) -> dict[str, str]:
@@ -390,13 +418,15 @@ def _bearer(given: Mapping[str, str], _url: str) -> dict[str, str]:
 
 
 def _github_app(given: Mapping[str, str], _url: str) -> dict[str, str]:
-    check(
-        given["app_id"].isdigit(),
-        "is not a number.",
-        item="git_auth.app_id",
-        rule="github-app",
-        fix="give the number of the GitHub App.",
-    )
+    for name, what in (("app_id", "the GitHub App"), ("installation_id", "its installation")):
+        # Flux reads a text that is no number as none at all.
+        check(
+            not given.get(name) or re.fullmatch(r"[1-9][0-9]{0,17}", given[name]),
+            "is not a number.",
+            item=f"git_auth.{name}",
+            rule="github-app",
+            fix=f"give the number of {what}.",
+        )
     check(
         bool(given.get("installation_id")) != bool(given.get("installation_owner")),
         "give either installation_id or installation_owner.",
@@ -405,12 +435,14 @@ def _github_app(given: Mapping[str, str], _url: str) -> dict[str, str]:
         fix="give one of the two.",
     )
     check(
-        _PRIVATE.search(given["private_key"]),
-        "is not a private key in PEM form.",
+        _RSA.search(given["private_key"]),
+        "is not a private key of RSA in PEM form without a passphrase.",
         item="git_auth.private_key",
         rule="github-app",
-        fix="give the private key of the GitHub App.",
+        fix="give the private key that GitHub made for the App.",
     )
+    if given.get("base_url"):
+        _check_api(given["base_url"])
     found = {"githubAppID": given["app_id"], "githubAppPrivateKey": _ended(given["private_key"])}
     for name, key in (
         ("installation_id", "githubAppInstallationID"),
@@ -419,7 +451,33 @@ def _github_app(given: Mapping[str, str], _url: str) -> dict[str, str]:
     ):
         if given.get(name):
             found[key] = given[name]
-    return found
+    return {**found, **({"ca.crt": _authority(given["ca_cert"])} if given.get("ca_cert") else {})}
+
+
+def _check_api(url: str) -> None:
+    try:
+        parts = urllib.parse.urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        parts, host, port = urllib.parse.urlsplit(""), None, None
+    check(
+        parts.scheme in ("https", "http")
+        and host
+        and (port is None or port > 0)
+        and "@" not in parts.netloc
+        and not (parts.query or parts.fragment),
+        "is no address of an API.",
+        item="git_auth.base_url",
+        rule="github-app-url",
+        fix="give https://host/api/v3, the whole address of the API of your GitHub Enterprise server.",
+    )
+    check(
+        parts.scheme == "https" or host in _LOOPBACK,
+        "is plain HTTP.",
+        item="git_auth.base_url",
+        rule="plain-http",
+        fix="use https; plain HTTP works on loopback only.",
+    )
 
 
 _FIELDS: t.Final[Mapping[str, frozenset[str]]] = {
@@ -427,7 +485,7 @@ _FIELDS: t.Final[Mapping[str, frozenset[str]]] = {
     "ssh": frozenset({"identity", "identity_pub", "known_hosts", "password"}),
     "basic": frozenset({"username", "password", "ca_cert"}),
     "bearer": frozenset({"bearer_token", "ca_cert"}),
-    "github_app": frozenset({"app_id", "installation_id", "installation_owner", "private_key", "base_url"}),
+    "github_app": frozenset({"app_id", "installation_id", "installation_owner", "private_key", "base_url", "ca_cert"}),
 }
 _REQUIRED: t.Final[Mapping[str, tuple[str, ...]]] = {
     "ssh": ("identity", "known_hosts"),

@@ -17,7 +17,8 @@ PEM = "-----BEGIN OPENSSH PRIVATE KEY-----\nhunter2hunter2\n-----END OPENSSH PRI
 HOSTS = "git.example.org ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGtdaXJtN0uVFGWUgKzMSlQr5lZJZl1rSSRJgHEHR5Sk"
 SSH = {"method": "ssh", "identity": PEM, "known_hosts": HOSTS}
 BASIC = {"method": "basic", "password": "hunter2"}
-APP = {"method": "github_app", "app_id": "1", "installation_id": "2", "private_key": PEM}
+RSA = "-----BEGIN RSA PRIVATE KEY-----\nhunter2hunter2\n-----END RSA PRIVATE KEY-----\n"
+APP = {"method": "github_app", "app_id": "1", "installation_id": "2", "private_key": RSA}
 SYNC = {"url": "ssh://git@git.example.org/org/repo", "path": "./clusters/one"}
 
 
@@ -77,3 +78,12 @@ def test_the_good_ones_are_good() -> None:
         "githubAppInstallationID",
         "githubAppPrivateKey",
     }
+    pem = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+    enterprise = {**APP, "base_url": "https://github.example.org/api/v3", "ca_cert": pem}
+    found = model.git_secret(enterprise, "https://github.example.org/x/y")
+    assert found["githubAppBaseURL"] == enterprise["base_url"]
+    assert found["ca.crt"] == pem
+    whole = PEM.replace("hunter2hunter2", "b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQ==")
+    assert "password" not in model.git_secret({**SSH, "identity": whole}, SYNC["url"])
+    locked = {**SSH, "identity": RSA.replace("hunter2hunter2", "Proc-Type: 4,ENCRYPTED"), "password": "hunter2"}
+    assert model.git_secret(locked, SYNC["url"])["password"] == "hunter2"

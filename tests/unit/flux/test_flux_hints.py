@@ -113,11 +113,32 @@ SAID = [
         " yaml: line 1: did not find expected node content",
     ),
     (
-        "host-key",
+        "host-key",  # (seen)
         "GitRepository",
         "GitOperationFailed",
-        "failed to checkout and determine revision: unable to list remote for 'ssh://git@host/a': knownhosts:"
-        " key mismatch",
+        "failed to checkout and determine revision: unable to list remote for 'ssh://git@127.0.0.1:24431/by-key.git':"
+        " ssh: handshake failed: knownhosts: key mismatch",
+    ),
+    (
+        "github-app",  # (seen)
+        "GitRepository",
+        "AuthenticationFailed",
+        "failed to configure authentication options: POST https://127.0.0.1:24430/api/v3/app/installations/7100/"
+        "access_tokens: 401 A JSON web token could not be decoded []",
+    ),
+    (
+        "github-app",  # (seen)
+        "GitRepository",
+        "AuthenticationFailed",
+        "failed to configure authentication options: POST https://127.0.0.1:24430/api/v3/app/installations/7101/"
+        "access_tokens: 404 Not Found []",
+    ),
+    (
+        "ssh-passphrase",  # (seen)
+        "GitRepository",
+        "GitOperationFailed",
+        "failed to checkout and determine revision: unable to construct auth method with options: x509: decryption"
+        " password incorrect",
     ),
     (
         "git-login",
@@ -125,6 +146,21 @@ SAID = [
         "GitOperationFailed",
         "failed to checkout and determine revision: unable to list remote for 'https://host/a':"
         " authentication required",
+    ),
+    (
+        "git-login",  # (seen)
+        "GitRepository",
+        "GitOperationFailed",
+        "failed to checkout and determine revision: unable to list remote for 'ssh://git@127.0.0.1:24431/by-key.git':"
+        " ssh: handshake failed: ssh: unable to authenticate, attempted methods [none publickey], no supported methods"
+        " remain",
+    ),
+    (
+        "decryption",  # (seen)
+        "Kustomization",
+        "BuildFailed",
+        "decryption failed for 'Secret.v1.[noGrp]/from-sops': failed to decrypt and format 'default/from-sops' Secret"
+        " data: cannot get sops data key: Failed to get the data key required to decrypt the SOPS file.",
     ),
     (
         "ref",
