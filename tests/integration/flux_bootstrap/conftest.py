@@ -198,6 +198,7 @@ class Site:
 
 def new_key(folder: Path) -> str:
     """Make a private key of SSH in a file that only its owner can read."""
+    folder.mkdir(exist_ok=True)
     key = ed25519.Ed25519PrivateKey.generate()
     form = (serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption())
     return private(folder / "identity", key.private_bytes(*form).decode())
