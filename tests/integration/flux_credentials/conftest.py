@@ -4,9 +4,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import json
 import subprocess
 import time
 import typing as t
@@ -15,13 +12,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible.module_utils.testing import patch_module_args
-from ansible_collections.hackspace.infra.plugins.module_utils._core.module import run
-from ansible_collections.hackspace.infra.plugins.modules import flux_wait
 
 from lab import build
 from lab.api import Lab
 from lab.git import Repository
+from tests.integration import in_process
 from tests.integration.ansible_run import Result
 from tests.integration.flux_bootstrap.conftest import REPOSITORY, Site, new_key
 
@@ -75,11 +70,7 @@ class Member(Site):
             "objects": [{"kind": kind, "namespace": "flux-system", "name": "flux-system"}],
             "timeout": PATIENCE,
         }
-        printed = io.StringIO()
-        with patch_module_args(args), contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
-            run(flux_wait.SPEC, flux_wait.main)
-        result: dict[str, t.Any] = json.loads(printed.getvalue())
-        return result
+        return in_process.call("flux_wait", args)
 
     def config(self, name: str) -> str:
         """Return what a ConfigMap of the repositories says."""
