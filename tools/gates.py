@@ -32,6 +32,9 @@ FAILURE = re.compile(r"^(?:(?:FAILED|ERROR) (\S+)|===== (\S+): FAILED)")
 LEFT_OUT = "not run: "
 #: So many failures may come from a machine that was busy for a moment; more are no accident.
 SECOND_CHANCES = 6
+#: Of ansible-test's sanity tests those whose outcome hangs on the Python or the ansible-core that runs them; the others
+#: look at the same text again, and run on a second Python only when long gates are asked for.
+OF_THE_VERSION = ("ansible-doc", "compile", "import", "validate-modules")
 #: Gates of each group that run at the same time. Those without servers run beside those with servers, at a low
 #: priority: they get what the others leave while they wait.
 LANES = 2
@@ -159,15 +162,36 @@ def gates(environments: t.Sequence[Environment] = ()) -> list[Gate]:
             Gate(
                 f"unit-{other.name}",
                 f"unit, invalid and package on {other.describe()}",
-                ((run, "-m", "pytest", "-q", "tests/unit", "tests/invalid", "tests/package"),),
+                # The rules of the house read the tree: the same on every Python.
+                (
+                    (
+                        run,
+                        "-m",
+                        "pytest",
+                        "-q",
+                        "tests/unit",
+                        "tests/invalid",
+                        "tests/package",
+                        "--ignore=tests/unit/house",
+                    ),
+                ),
                 environment=other,
             )
         )
         found.append(
             Gate(
                 f"sanity-{other.name}",
-                f"ansible-test sanity on {other.describe()}",
+                f"{', '.join(OF_THE_VERSION)} of ansible-test sanity on {other.describe()}",
+                ((run, "-m", "tools.sanity", *(f"--test={name}" for name in OF_THE_VERSION)),),
+                environment=other,
+            )
+        )
+        found.append(
+            Gate(
+                f"sanity-{other.name}-all",
+                f"all of ansible-test sanity on {other.describe()}",
                 ((run, "-m", "tools.sanity"),),
+                "long",
                 environment=other,
             )
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tools import demonstration, docs, gates, sanity, scenarios
+from tools import demonstration, docs, environments, gates, sanity, scenarios
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -175,6 +175,14 @@ def test_gates_of_both_kinds_run_together_and_are_told_in_order(runner: gates.Ru
     there += f"while not (pathlib.Path({str(tmp_path)!r}) / '{{}}').exists(): time.sleep(0.01)"
     chosen = [_gate("two", there.format("two", "one"), group="server"), _gate("one", there.format("one", "two"))]
     assert [(o.gate.name, o.passed) for o in gates._run_all(runner, chosen)] == [("two", True), ("one", True)]
+
+
+def test_on_another_python_runs_what_hangs_on_it_and_the_rest_when_asked_for() -> None:
+    found = {gate.name: gate for gate in gates.gates([environments.Environment("3.13", Path("python3.13"))])}
+    some, everything = found["sanity-3.13"], found["sanity-3.13-all"]
+    assert [argument for argument in some.commands[0] if argument.startswith("--test=")]
+    assert (some.group, everything.group) == ("static", "long")
+    assert everything.commands[0] == ("python3.13", "-m", "tools.sanity")
 
 
 def test_unknown_gate_is_an_error() -> None:
