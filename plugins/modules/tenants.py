@@ -440,7 +440,7 @@ def main(module: AnsibleModule) -> dict[str, t.Any]:
     now = datetime.datetime.now(datetime.UTC).date()
     read = site.read(texts, here, now)
     given = {**_MEMBERSHIP, **params["membership"]}
-    answer, warnings = ask_members(given, read.member_ids)
+    answer, warnings = ask_members(given, read.member_ids | read.judged.broken)
     rules = membership.Rules(
         source=given["source"],
         grace_days=here.profile.grace_days,

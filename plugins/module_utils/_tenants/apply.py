@@ -22,7 +22,7 @@ from . import apply_plan as planning
 from . import desired, lifecycle, moves
 from .apply_plan import SHARED, Bundle, Left, Stages
 from .desired import Known, Wanted
-from .membership import Answer, Rules
+from .membership import Answer, Rules, Verdict
 from .model import ACTIVE, ARCHIVED, REMOVED, SUSPENDED
 from .parts import OWNED
 from .ports import Cluster
@@ -214,6 +214,7 @@ class Decided:
 
     :ivar broken: tenant -> what is wrong with its declaration; it is left as it is.
     :ivar moving: tenants that go from one state to another in this run, and to which.
+    :ivar cuts: of those, the ones whose declarations are wrong and whose membership has ended.
     """
 
     read: Read
@@ -225,6 +226,7 @@ class Decided:
     warnings: list[str]
     undeclared: dict[str, list[str]]
     moving: dict[str, str] = dataclasses.field(default_factory=dict)
+    cuts: dict[str, Verdict] = dataclasses.field(default_factory=dict)
 
     def of(self, tenant: str) -> Wanted:
         """Return what a tenant is to be."""
@@ -258,18 +260,24 @@ class Decided:
                     "changes": count,
                 }
             )
-        for name, said in self.broken.items():
-            known = self.known.get(name)
+        for name, wrong in self.broken.items():
+            known, verdict = self.known.get(name), self.cuts.get(name)
+            cut = verdict is not None and verdict.suspend
+            said = wrong
+            if verdict is not None:
+                said = f"{said} | and its membership: {verdict.why}" + (", so it is suspended" if cut else "")
+            if name in failed:
+                said = f"{said} | {failed[name]}"
             lines.append(
                 {
                     "name": name,
-                    "state": known.state if known else "",
-                    "by": known.suspended_by if known else "",
+                    "state": SUSPENDED if cut else known.state if known else "",
+                    "by": desired.BY_MEMBERSHIP if cut else known.suspended_by if known else "",
                     "namespaces": sorted(known.namespaces) if known else [],
                     "result": "failed",
                     "problem": said,
-                    "membership": {},
-                    "changes": 0,
+                    "membership": verdict.as_dict() if verdict else {},
+                    "changes": changes.get(name, 0),
                 }
             )
         return sorted(lines, key=lambda line: line["name"])
@@ -305,8 +313,18 @@ def decide(
             rule="no-declarations",
             fix="look at the repository and its folder. A tenant is removed by its declaration, not by taking it away.",
         )
+    broken: dict[str, str] = {}
+    misspelt = {one.tenant for one in read.errors if one.rule == "unknown-cluster"}
+    elsewhere = {one.name for one in read.judged.tenants if site.cluster not in one.clusters} - misspelt
+    for finding in read.errors:
+        if finding.tenant and finding.tenant not in elsewhere:
+            said = f"{finding.item}: {finding.message} [{finding.rule}] Fix: {finding.fix}"
+            broken[finding.tenant] = f"{broken[finding.tenant]} | {said}" if finding.tenant in broken else said
     here = [one for one in read.judged.sound if site.cluster in one.clusters]
-    found, warnings = desired.wanted(here, site.profile, known, answer=answer, rules=rules, today=today, asked=asked)
+    found, warnings, besides = desired.wanted(
+        here, site.profile, known, answer=answer, rules=rules, today=today, asked=asked, broken=broken
+    )
+    cuts = {name: one for name, one in besides.items() if desired.to_cut(one, known[name])}
     postponed = []
     for index, one in enumerate(found):
         if one.state in (ARCHIVED, REMOVED) and not allow_removal:
@@ -318,17 +336,10 @@ def decide(
                 postponed.append(one.tenant.name)
             found[index] = dataclasses.replace(one, state=state, held=held)
     most = max(site.profile.max_suspensions, rules.max_suspend)
-    moving = _moves(found, known, site, confirmed, declared=len(read.declared), max_suspensions=most)
+    moving = _moves(found, known, site, confirmed, cuts, declared=len(read.declared), max_suspensions=most)
     waiting = [name for name in postponed if name in known]
     if waiting:
         warnings.append(f"not archived or removed any further without allow_removal: {', '.join(waiting)}.")
-    broken: dict[str, str] = {}
-    misspelt = {one.tenant for one in read.errors if one.rule == "unknown-cluster"}
-    elsewhere = {one.name for one in read.judged.tenants if site.cluster not in one.clusters} - misspelt
-    for finding in read.errors:
-        if finding.tenant and finding.tenant not in elsewhere:
-            said = f"{finding.item}: {finding.message} [{finding.rule}] Fix: {finding.fix}"
-            broken[finding.tenant] = f"{broken[finding.tenant]} | {said}" if finding.tenant in broken else said
     stays = {one.name for one in read.judged.tenants if site.cluster in one.clusters} | (read.judged.broken - elsewhere)
     gone = {name: sorted(one.namespaces) for name, one in known.items() if name not in stays}
     for said, names in (
@@ -341,7 +352,7 @@ def decide(
                 + (f" and {len(names) - _SHOWN} more." if len(names) > _SHOWN else ".")
             )
     return Decided(
-        read, site, found, desired.bundles(found, site.profile, site.place), known, broken, warnings, gone, moving
+        read, site, found, desired.bundles(found, site.profile, site.place), known, broken, warnings, gone, moving, cuts
     )
 
 
@@ -350,25 +361,34 @@ def _moves(
     known: Mapping[str, Known],
     site: Site,
     confirmed: Collection[str],
+    cuts: dict[str, Verdict],
     *,
     declared: int,
     max_suspensions: int,
 ) -> dict[str, str]:
     """Return who changes its state; those for whom it is not allowed now keep theirs, in *found*."""
     changing = lifecycle.transitions(
-        {one.tenant.name: one.state for one in found if not one.held},
+        {
+            **{name: SUSPENDED for name, one in cuts.items() if one.suspend},
+            **{one.tenant.name: one.state for one in found if not one.held},
+        },
         {name: one.state for name, one in known.items()},
     )
     caps = dataclasses.replace(site.profile, max_suspensions=max_suspensions)
     gate = lifecycle.gate(changing, caps, declared=declared, known=len(known), confirmed=confirmed)
     moving = {one.tenant: one.target for one in gate.allowed}
+    for name in list(cuts):
+        if name in gate.held:
+            del cuts[name]
+        else:
+            moving.setdefault(name, SUSPENDED if cuts[name].suspend else known[name].state)
     for index, one in enumerate(found):
         there = known.get(one.tenant.name)
         if one.tenant.name in gate.held and there is not None:
             found[index] = dataclasses.replace(
                 one, state=there.state, by=there.suspended_by, waits=gate.held[one.tenant.name]
             )
-        elif there is not None and there.moving and not one.held:
+        elif there is not None and not one.held and (there.moving or (there.ended and one.state == ACTIVE)):
             moving.setdefault(one.tenant.name, one.state)
     return moving
 

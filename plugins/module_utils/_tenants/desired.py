@@ -17,12 +17,20 @@ from .findings import repository
 from .guards import hosts_key
 from .membership import Answer, Claim, Rules, Verdict, day, judge
 from .model import ACTIVE, ORDER, SUSPENDED, Tenant
-from .objects import Place, platform_objects, tenant_objects
+from .objects import (
+    ENDED,
+    GRACE_DAYS,
+    MEMBER,
+    PAID_UNTIL,
+    SUSPENDED_BY,
+    Place,
+    platform_objects,
+    tenant_objects,
+)
 from .parts import OWNED
 from .profile import TENANT_LABEL, TenantProfile, resolve
 
 STATE: t.Final = "tenant-state"
-SUSPENDED_BY: t.Final = "suspended-by"
 LAPSED_SINCE: t.Final = "lapsed-since"
 #: Annotation of namespaces while their tenant goes from one state to another; a run that was cut off leaves it.
 MOVING: t.Final = "tenant-moving"
@@ -35,6 +43,8 @@ class Known:
     """What a cluster knows of one tenant.
 
     :ivar namespaces: name -> live Namespace.
+    :ivar claim: what its last declaration that was right said of its member.
+    :ivar ended: since when it is no member, found while its declaration was wrong.
     """
 
     namespaces: Mapping[str, Object]
@@ -42,6 +52,8 @@ class Known:
     suspended_by: str = ""
     lapsed_since: datetime.date | None = None
     moving: bool = False
+    claim: Claim = dataclasses.field(default_factory=lambda: Claim(""))
+    ended: datetime.date | None = None
 
 
 def known_tenants(
@@ -64,6 +76,7 @@ def known_tenants(
     found = {}
     for tenant, members in grouped.items():
         states, by, since, moving = [], "", None, False
+        claim, ended = Claim(tenant), None
         telling = wanted.get(tenant, set()) & set(members) or set(members)
         for name, one in members.items():
             labels, notes = one["metadata"].get("labels") or {}, one["metadata"].get("annotations") or {}
@@ -72,15 +85,44 @@ def known_tenants(
                 continue
             states.append(str(labels.get(profile.key(STATE)) or ACTIVE))
             by = str(notes.get(profile.key(SUSPENDED_BY)) or by)
-            text = notes.get(profile.key(LAPSED_SINCE))
-            try:
-                since = day(text, tenant) if text else since
-            except HackspaceError:
-                # somebody changed it by hand; the count begins anew
-                since = None
+            # if somebody changed it by hand, the count begins anew
+            since = _day(notes, profile.key(LAPSED_SINCE), since)
+            ended = _day(notes, profile.key(ENDED), ended)
+            claim = Claim(
+                tenant,
+                member=str(notes.get(profile.key(MEMBER)) or claim.member),
+                paid_until=_day(notes, profile.key(PAID_UNTIL), claim.paid_until),
+                grace_days=_number(notes.get(profile.key(GRACE_DAYS)), claim.grace_days),
+            )
         known = [one for one in states if one in ORDER]
-        found[tenant] = Known(members, max(known, key=ORDER.index) if known else ACTIVE, by, since, moving)
+        found[tenant] = Known(
+            members, max(known, key=ORDER.index) if known else ACTIVE, by, since, moving, claim, ended
+        )
     return found
+
+
+def _day(notes: Mapping[str, t.Any], key: str, otherwise: datetime.date | None) -> datetime.date | None:
+    """Return the day of an annotation; none if it is no day, *otherwise* if it is not there."""
+    text = notes.get(key)
+    if not text:
+        return otherwise
+    try:
+        return day(text, key)
+    except HackspaceError:
+        return None
+
+
+def _number(text: t.Any, otherwise: int | None) -> int | None:
+    return int(text) if str(text or "").isdigit() else otherwise
+
+
+def to_cut(verdict: Verdict, there: Known) -> bool:
+    """Say whether something is to be done about a tenant whose declaration is wrong: suspend it, or note since when."""
+    if there.state != ACTIVE:
+        return verdict.suspend and there.moving
+    if verdict.standing == "member":
+        return there.ended is not None
+    return verdict.suspend or (verdict.since is not None and verdict.since not in (there.lapsed_since, there.ended))
 
 
 def parted(text: str) -> frozenset[str]:
@@ -127,8 +169,26 @@ class Wanted:
         return tuple(one.name for one in self.tenant.namespaces)
 
 
-def claims(tenants: Sequence[Tenant], known: Mapping[str, Known]) -> list[Claim]:
-    """Return what is to be judged of each tenant."""
+def remembered(names: Iterable[str], known: Mapping[str, Known], most: int) -> list[Claim]:
+    """Return what is to be judged of tenants whose declarations are wrong: what the cluster knows of them.
+
+    :param most: days of grace that a declaration may name.
+    """
+    return [
+        dataclasses.replace(
+            there.claim,
+            grace_days=None if there.claim.grace_days is None else min(there.claim.grace_days, most),
+            exists=True,
+            suspended=there.suspended_by == BY_MEMBERSHIP,
+            stopped=there.state != ACTIVE,
+            since=there.lapsed_since or there.ended,
+        )
+        for there in (known[name] for name in sorted(names) if name in known)
+    ]
+
+
+def claims(tenants: Sequence[Tenant], known: Mapping[str, Known], most: int) -> list[Claim]:
+    """Return what is to be judged of each tenant. :param most: days of grace that a declaration may name."""
     made = []
     for one in tenants:
         there = known.get(one.name)
@@ -138,11 +198,11 @@ def claims(tenants: Sequence[Tenant], known: Mapping[str, Known]) -> list[Claim]
                 tenant=one.name,
                 member=member.id,
                 paid_until=day(member.paid_until, f"{one.file}: membership.paid_until") if member.paid_until else None,
-                grace_days=member.grace_days if member.grace_days >= 0 else None,
+                grace_days=min(member.grace_days, most) if member.grace_days >= 0 else None,
                 exists=there is not None,
                 suspended=there is not None and there.suspended_by == BY_MEMBERSHIP,
                 stopped=there is None or one.state != ACTIVE or there.state != ACTIVE,
-                since=there.lapsed_since if there else None,
+                since=(there.lapsed_since or there.ended) if there else None,
             )
         )
     return made
@@ -157,12 +217,16 @@ def wanted(
     rules: Rules,
     today: datetime.date,
     asked: bool = True,
-) -> tuple[list[Wanted], list[str]]:
-    """Return what each tenant is to be, and warnings.
+    broken: Iterable[str] = (),
+) -> tuple[list[Wanted], list[str], dict[str, Verdict]]:
+    """Return what each tenant is to be, warnings, and the verdicts on those whose declarations are wrong.
 
+    :param broken: their names; they count towards the cap like all others.
     :param asked: the source of memberships was asked; otherwise who is suspended by it stays so.
     """
-    verdicts, warnings = judge(claims(tenants, known), answer, rules, today)
+    most = profile.max_grace_days
+    besides = remembered(broken, known, most) if asked else []
+    verdicts, warnings = judge([*claims(tenants, known, most), *besides], answer, rules, today)
     made = []
     for one in tenants:
         verdict, there = verdicts[one.name], known.get(one.name)
@@ -175,7 +239,7 @@ def wanted(
             state, by = SUSPENDED, BY_MEMBERSHIP
         held = "" if verdict.admit or one.name in known else f"not onboarded: {verdict.why}"
         made.append(Wanted(resolve(one, profile), state, by, verdict, held))
-    return made, warnings
+    return made, warnings, {one.tenant: verdicts[one.tenant] for one in besides}
 
 
 def bundles(found: Iterable[Wanted], profile: TenantProfile, place: Place) -> list[Bundle]:

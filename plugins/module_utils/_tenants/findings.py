@@ -42,6 +42,7 @@ RULES: t.Final[Mapping[str, str]] = {
     "file-name": "a file is named after its tenant",
     "git-auth": "the login fits the address",
     "git-not-allowed": "Git repositories are where the platform allows them",
+    "grace-days": "a declaration names no more days of grace than the platform gives",
     "group-shared": "a group of people belongs to one tenant",
     "name-reserved": "no tenant has a name of the platform",
     "namespace-name": "namespaces are named after their namespace tier and their tenant",
@@ -550,8 +551,21 @@ def _dates(tenant: Tenant, _site: _Site) -> Iterator[Finding]:
             )
 
 
+def _grace(tenant: Tenant, site: _Site) -> Iterator[Finding]:
+    most = site.profile.max_grace_days
+    if tenant.membership.grace_days > most:
+        yield _finding(
+            tenant,
+            "membership.grace_days",
+            "grace-days",
+            f"{tenant.membership.grace_days} days of grace are more than the platform gives; {most} count.",
+            f"at most {most}; platform_tenants.max_grace_days may give more.",
+            level="warning",
+        )
+
+
 Single = Callable[[Tenant, _Site], Iterator[Finding]]
-_SINGLE: t.Final[tuple[Single, ...]] = (_names, _clusters, _namespaces, _git, _domains, _secrets, _data, _dates)
+_SINGLE: t.Final[tuple[Single, ...]] = (_names, _clusters, _namespaces, _git, _domains, _secrets, _data, _dates, _grace)
 
 
 # -- all together --------------------------------------------------------------------------------------------------

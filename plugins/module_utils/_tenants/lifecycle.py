@@ -27,12 +27,23 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from .._core.errors import Refused
 from .._kube.model import ObjectId
-from .model import ACTIVE, ARCHIVED, ORDER, REMOVED, SUSPENDED, Tenant
-from .objects import KUSTOMIZE_API, SOURCE_API, Place, tenant_objects
-from .parts import Object
+from .model import ACTIVE, ARCHIVED, ORDER, REMOVED, SUSPENDED, Owner, Tenant
+from .network import DENY
+from .objects import (
+    ENDED,
+    KUSTOMIZE_API,
+    SOURCE_API,
+    STOPPED,
+    SUSPENDED_BY,
+    Place,
+    stopping,
+    tenant_objects,
+)
+from .parts import OWNED, Object
 from .profile import TENANT_LABEL, TenantProfile, resolve
+from .roles import RECONCILER
 
-Action = t.Literal["patch", "delete", "gone", "apply", "openbao", "record"]
+Action = t.Literal["patch", "put", "delete", "gone", "apply", "openbao", "record"]
 
 #: Kinds to list in a tenant's namespaces for :class:`Observed`: API version and kind.
 WATCHED: t.Final[tuple[tuple[str, str], ...]] = (
@@ -67,9 +78,10 @@ _KEPT: t.Final = ("Namespace", "PersistentVolumeClaim", "PersistentVolume")
 class Step:
     """One thing to do.
 
-    :ivar action: ``patch`` (a JSON merge patch, *body*), ``delete`` (404 is fine), ``gone`` (wait until it is away),
-        ``apply`` (apply ``tenant_objects`` of the state *name*), ``openbao`` (the tenant's own role and OpenBao policy
-        are to be ``{"state": "present"}`` or ``absent``), ``record`` (keep *body* where it stays).
+    :ivar action: ``patch`` (a JSON merge patch, *body*), ``put`` (apply the object *body*), ``delete`` (404 is fine),
+        ``gone`` (wait until it is away), ``apply`` (apply ``tenant_objects`` of the state *name*), ``openbao`` (the
+        tenant's own role and OpenBao policy are to be ``{"state": "present"}`` or ``absent``), ``record`` (keep *body*
+        where it stays).
     :ivar reversible: taking the tenant back to the state before undoes it.
     """
 
@@ -142,6 +154,24 @@ def plan(
     made = _Plan(resolve(tenant, profile), profile, place, observed, today)
     steps = made.back() if target == ACTIVE else made.down(target)
     return list(_unique(steps))
+
+
+def cut(
+    name: str,
+    profile: TenantProfile,
+    place: Place,
+    observed: Observed,
+    *,
+    suspend: bool,
+    since: datetime.date | None,
+    today: datetime.date,
+) -> list[Step]:
+    """Return the steps that suspend a tenant whose declaration cannot be read, by what is there; all of it reversible.
+
+    :param suspend: otherwise only the day is noted from which grace counts.
+    """
+    nobody = Tenant("", name, Owner(""), (place.name,))
+    return list(_unique(_Plan(resolve(nobody, profile), profile, place, observed, today).cut(suspend, since)))
 
 
 def _unique(steps: Iterable[Step]) -> Iterator[Step]:
@@ -401,6 +431,45 @@ class _Plan:
             steps.append(self._step("gone", one, "nothing is to be left"))
         return steps
 
+    def cut(self, suspend: bool, since: datetime.date | None) -> list[Step]:
+        """Return what :func:`cut` does."""
+        if not suspend and since is None:
+            return self._noted()
+        steps: list[Step] = []
+        if suspend:
+            for one in self._of(*_RECONCILED, "GitRepository"):
+                if not (one.get("spec") or {}).get("suspend"):
+                    steps.append(self._step("patch", one, "Flux must undo nothing", {"spec": {"suspend": True}}))
+            why = "nobody comes in, and nobody logs in to OpenBao"
+            steps += [
+                self._step("delete", one, why)
+                for one in self._of("NetworkPolicy", "RoleBinding", "ServiceAccount")
+                if all((one["metadata"].get("labels") or {}).get(key) == value for key, value in OWNED)
+                and _name(one)[1] not in (DENY, RECONCILER, self.profile.flux_account)
+            ]
+            if self.place.per_tenant and self._of("SecretStore"):
+                steps.append(self._openbao("absent", why))
+            for _space, name in sorted(map(_name, self.observed.namespaces)):
+                body = stopping(self.tenant, name)
+                steps.append(Step("put", "v1", "ResourceQuota", name, STOPPED, body, "no pod may start"))
+            steps += [*self._scaled(), *self._bare()]
+        notes = {self.profile.key(ENDED): (since or self.today).isoformat()}
+        change: Object = {"metadata": {"annotations": notes}}
+        if suspend:
+            notes[self.profile.key(SUSPENDED_BY)] = "membership"
+            change["metadata"]["labels"] = {self.profile.key("tenant-state"): SUSPENDED}
+        steps += [self._step("patch", one, "its membership has ended", change) for one in self.observed.namespaces]
+        return steps
+
+    def _noted(self) -> list[Step]:
+        """Return what forgets that a tenant was found to be no member while its declaration was wrong."""
+        gone = {"metadata": {"annotations": {self.profile.key(ENDED): None, self.profile.key(SUSPENDED_BY): None}}}
+        return [
+            self._step("patch", one, "its declaration counts again", gone)
+            for one in self.observed.namespaces
+            if self.profile.key(ENDED) in (one["metadata"].get("annotations") or {})
+        ]
+
     # -- back ------------------------------------------------------------------------------------------------------
 
     def back(self) -> list[Step]:
@@ -411,9 +480,10 @@ class _Plan:
         restored = self._restored()
         asleep = [one for one in self._of(*_RECONCILED) if (one.get("spec") or {}).get("suspend")]
         kept = [] if self.here == ACTIVE else self._released()
-        if self._settled(ACTIVE) and not (stopping or restored or kept):
+        noted = self._noted()
+        if self._settled(ACTIVE) and not (stopping or restored or kept or noted):
             return []
-        steps = [self._step("delete", one, "pods may start again") for one in stopping]
+        steps = [*noted, *(self._step("delete", one, "pods may start again") for one in stopping)]
         if self.place.per_tenant and self.tenant.openbao and self.here != ACTIVE:
             steps.append(self._openbao("present", "External Secrets reads again"))
         steps += [self._apply(ACTIVE), *kept, *restored]

@@ -32,6 +32,7 @@ if t.TYPE_CHECKING:
 _FEW: t.Final = 3
 _ACTIONS: t.Final[Mapping[str, Action]] = {
     "patch": "update",
+    "put": "create",
     "delete": "delete",
     "gone": "wait",
     "apply": "update",
@@ -84,6 +85,18 @@ def ways(api: Cluster, made: Decided, moving: Mapping[str, str], today: datetime
     for name, target in moving.items():
         live = tuple({**one, "apiVersion": "v1", "kind": "Namespace"} for one in made.known[name].namespaces.values())
         observed = Observed(live, tuple(found[name]), tuple(volumes[name]))
+        verdict = made.cuts.get(name)
+        if verdict is not None:
+            result[name] = lifecycle.cut(
+                name,
+                made.site.profile,
+                made.site.place,
+                observed,
+                suspend=verdict.suspend,
+                since=verdict.since,
+                today=today,
+            )
+            continue
         result[name] = lifecycle.plan(
             made.of(name).tenant, made.site.profile, made.site.place, observed, target, today=today
         )
@@ -181,6 +194,15 @@ class _Mover:
         path = self._path(step)
         if path:
             self._ask(step, lambda: self._api.merge(path, step.body))
+
+    def _put(self, step: Step) -> None:
+        """Apply an object as ours, so that later runs know it."""
+        path, metadata = self._path(step), step.body["metadata"]
+        labels = {**metadata["labels"], self._inventory.label: self._inventory.name}
+        self._ask(
+            step,
+            lambda: self._api.apply(path, {**step.body, "metadata": {**metadata, "labels": labels}}, force=True),
+        )
 
     def _delete(self, step: Step) -> None:
         path = self._path(step)

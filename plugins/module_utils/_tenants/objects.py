@@ -41,6 +41,13 @@ STOPPED: t.Final = "tenant-stopped"
 SOURCE_API: t.Final = "source.toolkit.fluxcd.io/v1"
 KUSTOMIZE_API: t.Final = "kustomize.toolkit.fluxcd.io/v1"
 SEALED: t.Final = "bitnami.com/v1alpha1"
+#: Annotations of namespaces with what the last declaration that was right said of its member.
+MEMBER: t.Final = "member"
+PAID_UNTIL: t.Final = "paid-until"
+GRACE_DAYS: t.Final = "grace-days"
+#: Annotation of namespaces whose tenant was found to be no member while its declaration was wrong: since when.
+ENDED: t.Final = "membership-ended"
+SUSPENDED_BY: t.Final = "suspended-by"
 PRUNE_DISABLED: t.Final = "kustomize.toolkit.fluxcd.io/prune"
 _RBAC: t.Final = "rbac.authorization.k8s.io"
 #: Properties of an OpenBao secret that become the keys of a Kubernetes Secret, by what it is for.
@@ -125,11 +132,26 @@ def _namespace(tenant: Tenant, namespace: Namespace, profile: TenantProfile, pla
     }
     if tenant.source is not None:
         notes[profile.key("repo")] = tenant.source.url
+    notes |= _member(tenant, profile)
     return {
         "apiVersion": "v1",
         "kind": "Namespace",
         "metadata": {"name": namespace.name, "labels": tags, "annotations": notes},
     }
+
+
+def _member(tenant: Tenant, profile: TenantProfile) -> dict[str, str]:
+    """Return what membership is judged by while the declaration cannot be read."""
+    member = tenant.membership
+    found = {MEMBER: member.id, PAID_UNTIL: member.paid_until}
+    if member.grace_days >= 0:
+        found[GRACE_DAYS] = str(member.grace_days)
+    return {profile.key(key): value for key, value in found.items() if value}
+
+
+def stopping(tenant: Tenant, namespace: str) -> Object:
+    """Return what keeps pods from starting in a namespace."""
+    return _quota(tenant, Namespace(namespace), STOPPED, {"pods": "0"})
 
 
 def _quotas(tenant: Tenant, namespace: Namespace, state: str) -> list[Object]:

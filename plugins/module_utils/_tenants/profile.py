@@ -196,6 +196,7 @@ PROFILE: t.Final[Mapping[str, t.Any]] = types.MappingProxyType(
                 "self_service_flux": said("Tenants may make Flux objects of their own.", {"type": "boolean"}),
                 "capacity": said("What all quotas together may come to.", _AMOUNTS),
                 "grace_days": said("How long a membership that has lapsed is good.", _DAYS),
+                "max_grace_days": said("Most days of grace that a declaration may name; grace_days by default.", _DAYS),
                 "max_suspensions": said("Most tenants suspended in one run.", _COUNT),
                 "max_removals": said("Most tenants archived or removed in one run.", _COUNT),
                 "approvals": said(
@@ -284,6 +285,7 @@ class TenantProfile:
     self_service_flux: bool = False
     capacity: Mapping[str, str] = dataclasses.field(default_factory=dict)
     grace_days: int = 14
+    max_grace_days: int = 14
     max_suspensions: int = 3
     max_removals: int = 1
     approvals: tuple[Approval, ...] = ()
@@ -357,6 +359,7 @@ def parse(raw: t.Any, *, label_domain: str = DEFAULT_LABEL_DOMAIN, item: str = "
         self_service_flux=raw.get("self_service_flux", False),
         capacity=dict(raw.get("capacity") or {}),
         grace_days=raw.get("grace_days", base.grace_days),
+        max_grace_days=raw.get("max_grace_days", raw.get("grace_days", base.grace_days)),
         max_suspensions=raw.get("max_suspensions", base.max_suspensions),
         max_removals=raw.get("max_removals", base.max_removals),
         approvals=tuple(

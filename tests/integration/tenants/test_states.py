@@ -103,6 +103,44 @@ def test_suspended_for_real_and_back(site: Site) -> None:
     assert site.apply(wanted)["changed"] is False
 
 
+def test_a_wrong_file_keeps_nobody_active_whose_membership_has_ended(site: Site) -> None:
+    name = site.name("owing")
+    namespace = f"4-aux-{name}"
+    wanted = started(site, name, membership={"paid_until": "2999-12-31"})
+    scale = f"/apis/apps/v1/namespaces/{namespace}/statefulsets/calendar"
+    space = f"/api/v1/namespaces/{namespace}"
+    key = "infra.hackspace.org"
+    assert site.get(space)["metadata"]["annotations"][f"{key}/paid-until"] == "2999-12-31"
+    wrong = {**wanted, "namespaces": "none of your business"}
+    kept = site.call(declarations=[wrong], membership={"suspend": True})
+    assert [(one["state"], one["result"]) for one in kept["tenants"]] == [("active", "failed")]
+    # time goes by
+    long_ago = {"metadata": {"annotations": {f"{key}/paid-until": "2020-01-01"}}}
+    site.ask("PATCH", space, long_ago, content_type="application/merge-patch+json")
+    mark = site.mark()
+    planned = site.call(declarations=[wrong], membership={"suspend": True}, check=True)
+    assert site.writes(mark) == []
+    done = site.call(declarations=[wrong], membership={"suspend": True})
+    assert [(one["state"], one["by"], one["result"]) for one in done["tenants"]] == [
+        ("suspended", "membership", "failed")
+    ]
+    assert "so it is suspended" in done["msg"]
+    assert planned["tenants"] == done["tenants"]
+    assert site.get(scale)["spec"]["replicas"] == 0
+    assert site.until(lambda: pods(site, namespace) == [])
+    mark = site.mark()
+    site.call(declarations=[wrong], membership={"suspend": True})
+    assert site.writes(mark) == []
+    # paid, and the file is right
+    site.apply(wanted, membership={"suspend": True})
+    assert site.get(scale)["spec"]["replicas"] == 1
+    notes = site.get(space)["metadata"]["annotations"]
+    assert f"{key}/suspended-by" not in notes
+    assert f"{key}/membership-ended" not in notes
+    again = site.apply(wanted, membership={"suspend": True})
+    assert not again["changed"], again["changes"]
+
+
 def test_a_suspension_that_was_cut_off_is_continued(site: Site) -> None:
     name = site.name("cut")
     namespace = f"4-aux-{name}"

@@ -81,12 +81,18 @@ clusters: [core-infra]
 TEXTS = {"alice": ALICE, "bob": BOB, "carol": CAROL, "dave": DAVE}
 
 
-def definition(kind: str, plural: str) -> dict[str, t.Any]:
+DEFINITIONS = (
+    ("HTTPRoute", "httproutes", "gateway.networking.k8s.io", "v1"),
+    ("GRPCRoute", "grpcroutes", "gateway.networking.k8s.io", "v1"),
+    ("SealedSecret", "sealedsecrets", "bitnami.com", "v1alpha1"),
+)
+
+
+def definition(kind: str, plural: str, group: str, number: str) -> dict[str, t.Any]:
     """Return a definition as open as the guards may meet it: only names matter."""
-    group = "gateway.networking.k8s.io"
     schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     names = {"kind": kind, "plural": plural, "singular": kind.lower(), "listKind": f"{kind}List"}
-    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    version = {"name": number, "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -180,10 +186,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Site]:
     try:
         lab.up([CLUSTER, "eso", "flux"])
         made = Site(lab)
-        for kind, plural in (("HTTPRoute", "httproutes"), ("GRPCRoute", "grpcroutes")):
-            answer = made.apply(definition(kind, plural))
+        for one in DEFINITIONS:
+            answer = made.apply(definition(*one))
             assert answer.status in (200, 201), answer
-        assert until(lambda: made.ask("GET", "/apis/gateway.networking.k8s.io/v1/httproutes").status == 200)
+        for _kind, plural, group, number in DEFINITIONS:
+            path = f"/apis/{group}/{number}/{plural}"
+            assert until(lambda path=path: made.ask("GET", path).status == 200)  # type: ignore[misc]
         for body in made.rendered():
             answer = made.apply(body)
             assert answer.status in (200, 201), (made.path(body), answer.body)

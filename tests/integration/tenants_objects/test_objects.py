@@ -95,6 +95,8 @@ ALLOWED = {
       parentRefs: [{namespace: 1-cluster-ingress, name: closed}]}}""",
     "an ExternalSecret": """{apiVersion: external-secrets.io/v1, kind: ExternalSecret, metadata: {name: c}, spec:
       {secretStoreRef: {kind: SecretStore, name: openbao}, data: [{secretKey: a, remoteRef: {key: a}}]}}""",
+    "a SealedSecret": """{apiVersion: bitnami.com/v1alpha1, kind: SealedSecret, metadata: {name: c}, spec:
+      {encryptedData: {a: AgAAAA}, template: {type: Opaque}}}""",
     "a PodDisruptionBudget": """{apiVersion: policy/v1, kind: PodDisruptionBudget, metadata: {name: c}, spec:
       {maxUnavailable: 1, selector: {matchLabels: {a: b}}}}""",
 }
@@ -504,6 +506,30 @@ def test_a_controller_takes_no_volume_for_a_tenant_either(site: Site, spec: str,
     assert until(refused), seen
     assert site.ask("GET", f"{home}/persistentvolumeclaims/data-{name}-0").status == 404
     assert site.ask("DELETE", site.path(body), user=FLUX).status == 200
+
+
+@pytest.mark.parametrize(
+    ("user", "status"),
+    [
+        ("system:serviceaccount:kube-system:sealed-secrets-controller", 201),
+        ("system:serviceaccount:elsewhere:sealed-secrets-controller", 403),
+    ],
+)
+def test_the_secret_of_a_rendered_sealed_secret_may_be_made(site: Site, user: str, status: int) -> None:
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"}
+    _system, _kind, space, name = user.split(":")
+    binding = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": f"sealed-{space}"},
+        "roleRef": role,
+        "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": space}],
+    }
+    assert site.apply(binding).status == 201
+    # the controller puts the labels of the template on it, which are the platform's
+    body = body_of(f"{{kind: Secret, metadata: {{name: registry-sealed, labels: {OWNED}}}, data: {{a: Yg==}}}}")
+    assert until(lambda: site.apply(body, dry=True, user=user).status == status), site.apply(body, dry=True, user=user)
+    assert site.ask("DELETE", site.path(binding)).status == 200
 
 
 def test_the_platforms_controllers_do_their_work(site: Site) -> None:

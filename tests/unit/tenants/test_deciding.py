@@ -22,7 +22,7 @@ from ansible_collections.hackspace.infra.plugins.module_utils._tenants import (
     published,
     site,
 )
-from ansible_collections.hackspace.infra.plugins.module_utils._tenants.membership import Rules
+from ansible_collections.hackspace.infra.plugins.module_utils._tenants.membership import Answer, Member, Rules
 from ansible_collections.hackspace.infra.plugins.module_utils._tenants.parts import OWNED
 
 TODAY = datetime.date(2026, 11, 22)
@@ -230,6 +230,96 @@ def test_a_repository_stays_with_who_follows_it_already() -> None:
     made = apply.decide(t.cast(t.Any, api), read, git, answer=None, rules=Rules(), today=TODAY, allow_removal=False)
     assert set(made.broken) == {"bob"}
     assert "[source-shared]" in made.broken["bob"]
+
+
+SUSPENDING = Rules(suspend=True, grace_days=14, max_suspend=2)
+WRONG = {"alice.yaml": "version: 2\n"}
+
+
+def judged(api: Api, rules: Rules = SUSPENDING, **more: t.Any) -> apply.Decided:
+    read = site.read({**WRONG, "0": declared("bob")}, SITE, TODAY)
+    given: dict[str, t.Any] = {"answer": None, "allow_removal": False, **more}
+    return apply.decide(t.cast(t.Any, api), read, SITE, rules=rules, today=TODAY, **given)
+
+
+def test_a_wrong_file_keeps_nobody_active_whose_membership_has_ended() -> None:
+    made = judged(Api(namespace("alice", paid_until="2026-11-01", grace_days="10"), namespace("bob")))
+    assert made.moving == {"alice": "suspended"}
+    assert made.cuts["alice"].suspend
+    line = next(one for one in made.report({"alice": 3}) if one["name"] == "alice")
+    assert (line["state"], line["by"], line["result"], line["changes"]) == ("suspended", "membership", "failed", 3)
+    assert "paid until 2026-11-01, so it is suspended" in line["problem"]
+    # who is paid for, or within grace, stays; and all do when nobody was asked or suspending is not allowed
+    for note in ("2026-11-30", "2026-11-10"):
+        assert judged(Api(namespace("alice", paid_until=note), namespace("bob"))).moving == {}
+    lapsed = Api(namespace("alice", paid_until="2026-10-01"), namespace("bob"))
+    assert judged(lapsed, Rules()).moving == {}
+    assert judged(lapsed, asked=False).moving == {}
+    # the platform says how much grace there is at most
+    far = Api(namespace("alice", paid_until="2026-10-01", grace_days="366"), namespace("bob"))
+    assert judged(far).moving == {"alice": "suspended"}
+
+
+def test_grace_is_counted_while_a_file_is_wrong() -> None:
+    answer = Answer({"bob": Member()})
+    rules = dataclasses.replace(SUSPENDING, source="keycloak")
+    first = judged(Api(namespace("alice", member="alice"), namespace("bob")), rules, answer=answer)
+    assert first.moving == {"alice": "active"}
+    assert not first.cuts["alice"].suspend
+    begun = namespace("alice", member="alice", membership_ended="2026-11-20")
+    assert judged(Api(begun, namespace("bob")), rules, answer=answer).moving == {}
+    over = namespace("alice", member="alice", membership_ended="2026-11-01")
+    assert judged(Api(over, namespace("bob")), rules, answer=answer).moving == {"alice": "suspended"}
+    # paid again: what was noted is forgotten, also when the file is right again
+    again = judged(Api(begun, namespace("bob")), rules, answer=Answer({"alice": Member()}))
+    assert again.moving == {"alice": "active"}
+    assert decided(Api(begun, namespace("bob")), declared("alice"), declared("bob")).moving == {"alice": "active"}
+
+
+def test_what_is_cut_without_a_declaration_comes_back_with_one() -> None:
+    space = {**namespace("alice"), "apiVersion": "v1", "kind": "Namespace"}
+
+    def live(api: str, kind: str, name: str, spec: t.Any = None, **labels: str) -> dict[str, t.Any]:
+        metadata = {"name": name, "namespace": "4-aux-alice", "labels": labels}
+        return {"apiVersion": api, "kind": kind, "metadata": metadata, "spec": spec or {}}
+
+    ours = dict(OWNED)
+    rbac = "rbac.authorization.k8s.io/v1"
+    there = lifecycle.Observed(
+        (space,),
+        (
+            live("kustomize.toolkit.fluxcd.io/v1", "Kustomization", "alice", **ours),
+            live("source.toolkit.fluxcd.io/v1", "GitRepository", "alice", {"suspend": True}, **ours),
+            live("v1", "ServiceAccount", "eso", **ours),
+            live("v1", "ServiceAccount", "flux", **ours),
+            live("v1", "ServiceAccount", "default"),
+            live(rbac, "RoleBinding", "tenant-operator", **ours),
+            live(rbac, "RoleBinding", "tenant-reconciler", **ours),
+            live("networking.k8s.io/v1", "NetworkPolicy", "tenant-allow-ingress", **ours),
+            live("networking.k8s.io/v1", "NetworkPolicy", "tenant-default-deny", **ours),
+            live("apps/v1", "Deployment", "web", {"replicas": 2}),
+        ),
+    )
+    steps = lifecycle.cut("alice", SITE.profile, SITE.place, there, suspend=True, since=None, today=TODAY)
+    assert [(one.action, one.target) for one in steps] == [
+        ("patch", "Kustomization 4-aux-alice/alice"),
+        ("delete", "NetworkPolicy 4-aux-alice/tenant-allow-ingress"),
+        ("delete", "RoleBinding 4-aux-alice/tenant-operator"),
+        ("delete", "ServiceAccount 4-aux-alice/eso"),
+        ("put", "ResourceQuota 4-aux-alice/tenant-stopped"),
+        ("patch", "Deployment 4-aux-alice/web"),
+        ("patch", "Namespace 4-aux-alice"),
+    ]
+    assert steps[-1].body["metadata"]["annotations"][f"{KEY}/suspended-by"] == "membership"
+    noted = lifecycle.cut("alice", SITE.profile, SITE.place, there, suspend=False, since=TODAY, today=TODAY)
+    assert [one.body["metadata"]["annotations"] for one in noted] == [{f"{KEY}/membership-ended": "2026-11-22"}]
+    # back: what a patch has set is taken away by a patch
+    stopped = namespace("alice", "suspended", suspended_by="membership", membership_ended="2026-11-01")
+    observed = lifecycle.Observed(({**stopped, "apiVersion": "v1", "kind": "Namespace"},))
+    read = site.read({"0": declared("alice")}, SITE, TODAY)
+    back = lifecycle.plan(read.judged.tenants[0], SITE.profile, SITE.place, observed, "active", today=TODAY)
+    assert (back[0].action, back[0].target) == ("patch", "Namespace 4-aux-alice")
+    assert set(back[0].body["metadata"]["annotations"].values()) == {None}
 
 
 def test_a_misspelt_cluster_is_found_by_the_names_of_the_inventory() -> None:
