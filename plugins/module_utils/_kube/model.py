@@ -119,6 +119,10 @@ class Discovery:
     def find(self, api_version: str, kind: str) -> Resource | None:
         return self._by_version.get((api_version, kind)) or self._promised.get((api_version, kind))
 
+    def plural(self, group: str, name: str) -> Resource | None:
+        """Return the kind that a group serves under the plural *name*."""
+        return next((one for one in self._by_kind.values() if (one.group, one.plural) == (group, name)), None)
+
     def preferred(self, group: str, kind: str) -> Resource | None:
         return self._by_kind.get((group, kind))
 

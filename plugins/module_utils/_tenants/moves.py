@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
+import re
 import time
 import typing as t
 from collections.abc import Collection, Mapping, Sequence
@@ -40,6 +41,9 @@ _ACTIONS: t.Final[Mapping[str, Action]] = {
     "record": "create",
 }
 _PAUSE: t.Final = 0.3
+_SHOWN: t.Final = 10
+#: What a Namespace says of its content: ``configmaps. has 1 resource instances``, ``things.example.org has 2 ...``.
+_REMAINING: t.Final = re.compile(r"([a-z0-9]+)\.([a-z0-9.-]*) has \d+ resource instances")
 
 
 def changes(steps: Sequence[Step]) -> list[Change]:
@@ -57,6 +61,12 @@ def changes(steps: Sequence[Step]) -> list[Change]:
         for one in steps
         if one.action != "gone"
     ]
+
+
+def _release(one: Step) -> str:
+    """Return the command that takes an object's finalizers away."""
+    patch = """'{"metadata":{"finalizers":null}}'"""
+    return f"kubectl -n {one.namespace} patch {one.kind.lower()} {one.name} --type=merge -p {patch}"
 
 
 # -- looking -------------------------------------------------------------------------------------------------------
@@ -228,13 +238,29 @@ class _Mover:
                         if step.kind == "Namespace" and one.get("status") == "True"
                     ),
                 ]
+                inside = self._held(step.name, held) if step.kind == "Namespace" else []
+                by = "; ".join(f"{one.target} by {one.why}" for one in inside[:_SHOWN]) or ", ".join(held)
                 raise HackspaceError(
-                    f"it is still there, held by {', '.join(held) or 'what is in it'}.",
+                    f"it is still there, held by {by or 'what is in it'}.",
                     item=step.target,
                     rule="not-gone",
-                    fix="look whether the controllers run, then run again; it goes on from here.",
+                    fix="look whether the controllers run, then run again; it goes on from here."
+                    + (f" If nobody needs to clean up after it: {_release(inside[0])}" if inside else ""),
                 )
             time.sleep(_PAUSE)
+
+    def _held(self, namespace: str, said: Sequence[str]) -> list[Step]:
+        """Return the objects in a namespace on its way out that finalizers keep, by what its conditions say is left."""
+        found = []
+        for plural, group in sorted(set(_REMAINING.findall(" ".join(said)))):
+            resource = self._discovery.plural(group, plural)
+            for one in listed(self._api, resource.path(namespace)) if resource else ():
+                metadata = one["metadata"]
+                names = ", ".join(metadata.get("finalizers") or ())
+                if names:
+                    kind = resource.kind if resource else plural
+                    found.append(Step("gone", kind=kind, namespace=namespace, name=str(metadata["name"]), why=names))
+        return found
 
     def _apply(self, step: Step) -> None:
         wanted = dataclasses.replace(self._made.of(self._tenant), state=step.name)

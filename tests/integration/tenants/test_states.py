@@ -103,6 +103,28 @@ def test_suspended_for_real_and_back(site: Site) -> None:
     assert site.apply(wanted)["changed"] is False
 
 
+def test_what_a_finalizer_holds_up_is_named_and_stays(site: Site) -> None:
+    name = site.name("sticky")
+    namespace = f"4-aux-{name}"
+    wanted = site.declaration(name)
+    del wanted["source"]
+    site.apply(wanted)
+    held = f"/api/v1/namespaces/{namespace}/configmaps/held"
+    metadata = {"name": "held", "finalizers": ["example.org/stay"]}
+    site.ask("POST", held.rpartition("/")[0], {"metadata": metadata})
+    gone = {**wanted, "state": "removed"}
+    leave: dict[str, t.Any] = {"allow_removal": True, "confirm_removal": [name]}
+    refused = site.call(declarations=[gone], **leave, wait_timeout=15)
+    assert refused["failed"]
+    assert f"ConfigMap {namespace}/held by example.org/stay" in refused["msg"], refused["msg"]
+    assert f"kubectl -n {namespace} patch configmap held --type=merge" in refused["msg"]
+    assert site.get(held)["metadata"]["finalizers"] == ["example.org/stay"]
+    site.ask("PATCH", held, {"metadata": {"finalizers": None}}, content_type="application/merge-patch+json")
+    done = site.call(declarations=[gone], **leave)
+    assert not done.get("failed"), done["msg"]
+    assert site.until(lambda: site.get(f"/api/v1/namespaces/{namespace}") is None)
+
+
 def test_a_wrong_file_keeps_nobody_active_whose_membership_has_ended(site: Site) -> None:
     name = site.name("owing")
     namespace = f"4-aux-{name}"

@@ -61,6 +61,8 @@ owner: {contact: bob@example.org}
 clusters: [core-infra]
 source: {url: https://git.example.org/bob/k8s, ref: {tag: v1}, verify: {mode: Tag, path: keys}}
 domains: [{name: bob.example.org}]
+secrets: {from: [openbao, sealed-secrets]}
+image_pull: [{name: registry, sealed: {.dockerconfigjson: AgAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA}}]
 """
 CAROL = """
 version: 1
