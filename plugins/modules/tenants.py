@@ -469,8 +469,8 @@ def main(module: AnsibleModule) -> dict[str, t.Any]:
             confirmed=params["confirm_removal"],
         )
         kinds = (*published.INGRESSES, *(published.ROUTES if here.profile.gateways else ()))
-        strays, _blind = published.look(api, published.allowed(made.wanted, made.known, here.profile), kinds)
-        for warning in [*warnings, *made.warnings, *_told(strays)]:
+        strays, blind = published.look(api, published.allowed(made.wanted, made.known, here.profile), kinds)
+        for warning in [*warnings, *made.warnings, *_told(strays), *published.unseen(blind)]:
             module.warn(warning)
         if params["rendered"]:
             failures = {} if params["adopt"] else applying.foreign(api, made)

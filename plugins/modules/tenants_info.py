@@ -279,11 +279,12 @@ def main(module: AnsibleModule) -> dict[str, t.Any]:
         spaces = published.allowed(found.decided.wanted, found.decided.known, here.profile)
         kinds = (*published.INGRESSES, *published.ROUTES, *published.CERTIFICATES)
         strays, blind = published.look(api, spaces, kinds)
-        if blind:
-            module.warn(f"the login may not list {', '.join(blind)}, so hosts of no declaration are not all found.")
+        for warning in published.unseen(blind):
+            module.warn(warning)
+        lines = published.told(found.report(), strays)
         result: dict[str, t.Any] = {
             "changed": False,
-            "tenants": [one for one in found.report(strays) if not only or one["name"] in only],
+            "tenants": [one for one in lines if not only or one["name"] in only],
             "stray_hosts": [one.as_dict() for one in strays if not only or one.tenant in only],
             "undeclared": found.decided.undeclared,
             "findings": [one.as_dict() for one in found.decided.read.judged.findings],

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import typing as t
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from .._flux import hints
 from .._flux import status as flux
@@ -23,7 +23,6 @@ from .model import ACTIVE, REQUIRED
 from .objects import KUSTOMIZE_API
 from .probe import Subject
 from .probe_openbao import Visitor
-from .published import Stray
 from .site import Read, Site
 
 #: A host that no tenant can have: reserved for documentation, and no name of a declaration.
@@ -60,18 +59,15 @@ class Found:
         """Return the tenants of the cluster, be their declarations right or wrong."""
         return frozenset({one.tenant.name for one in self.decided.wanted} | set(self.decided.broken))
 
-    def report(self, strays: Iterable[Stray] = ()) -> list[dict[str, t.Any]]:
-        """Return one entry for each tenant. :param strays: hosts that are published and in no declaration."""
+    def report(self) -> list[dict[str, t.Any]]:
+        """Return one entry for each tenant."""
         failed = {**self.decided.broken, **self.prepared.failures}
-        stray: dict[str, list[str]] = {}
-        for one in strays:
-            stray.setdefault(one.tenant, []).append(str(one))
-        return [self._one(name, failed.get(name, ""), stray.get(name, ())) for name in sorted(self.names)]
+        return [self._one(name, failed.get(name, "")) for name in sorted(self.names)]
 
-    def _one(self, name: str, failure: str, stray: Iterable[str]) -> dict[str, t.Any]:
+    def _one(self, name: str, failure: str) -> dict[str, t.Any]:
         known = self.decided.known.get(name)
         wanted = next((one for one in self.decided.wanted if one.tenant.name == name), None)
-        problems = [*([failure] if failure else []), *stray]
+        problems = [failure] if failure else []
         if wanted is not None and wanted.held:
             problems.append(wanted.held)
         revisions = {}

@@ -133,3 +133,22 @@ def look(api: Api, spaces: Mapping[str, Allowed], kinds: Collection[Kind]) -> tu
             elif error.status != 404:
                 raise
     return strays(objects, spaces), blind
+
+
+def told(lines: Iterable[Mapping[str, t.Any]], found: Iterable[Stray]) -> list[dict[str, t.Any]]:
+    """Return what is reported of tenants, with the hosts that are not allowed among the problems."""
+    by_tenant: dict[str, list[str]] = {}
+    for one in found:
+        by_tenant.setdefault(one.tenant, []).append(str(one))
+    made = []
+    for line in lines:
+        problems = [*line["problems"], *by_tenant.get(line["name"], ())]
+        made.append({**line, "problems": problems, "ready": not problems})
+    return made
+
+
+def unseen(kinds: Collection[str]) -> list[str]:
+    """Return a warning about kinds that the login may not list."""
+    return (
+        [f"the login may not list {', '.join(kinds)}, so hosts of no declaration are not all found."] if kinds else []
+    )

@@ -375,6 +375,10 @@ def test_hosts_of_no_declaration_are_found() -> None:
     ]
     assert "every host" in str(found[2])
     assert "kubectl -n 4-aux-alice delete ingress old" in str(found[3])
+    line = {"name": "alice", "ready": True, "problems": []}
+    [told] = published.told([line], found[:1])
+    assert (told["ready"], told["problems"]) == (False, [str(found[0])])
+    assert published.told([line], []) == [line]
     below = published.Allowed("alice", frozenset({"a.org", ".a.org"}))
     assert below.covers("x.a.org")
     assert not below.covers("ba.org")
