@@ -473,6 +473,8 @@ def main(module: AnsibleModule) -> dict[str, t.Any]:
         for warning in [*warnings, *made.warnings, *_told(strays), *published.unseen(blind)]:
             module.warn(warning)
         if params["rendered"]:
+            # Nothing can be rendered without a declaration, so these stay as they are.
+            made.cuts.clear()
             failures = {} if params["adopt"] else applying.foreign(api, made)
             result = _render(params, made, run_program, failures, check_mode=module.check_mode)
         else:

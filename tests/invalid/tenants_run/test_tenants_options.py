@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.hackspace.infra.plugins.module_utils._core.module import run
-from ansible_collections.hackspace.infra.plugins.modules import tenants
+from ansible_collections.hackspace.infra.plugins.modules import tenants, tenants_info
 
 ALICE = {
     "version": 1,
@@ -78,3 +78,37 @@ def test_one_error(options: dict[str, t.Any], rule: str, item: str, tmp_path: Pa
     assert result["error"]["fix"]
     assert "the-secret-of-sso" not in printed.getvalue()
     assert "hunter2" not in printed.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("options", "rule", "item"),
+    [
+        ({"probe_openbao": {"url": "https://192.0.2.1:8200"}}, "probe-openbao", "probe_openbao"),
+        (
+            {"probe_openbao": {"url": "https://192.0.2.1:8200"}, "openbao": {"server": "https://192.0.2.1:8200"}},
+            "probe-openbao",
+            "probe_openbao",
+        ),
+        (
+            {
+                "probe": True,
+                "probe_openbao": {"url": "http://192.0.2.1:8200"},
+                "openbao": {"server": "https://192.0.2.1:8200"},
+            },
+            "plain-http",
+            "probe_openbao.url",
+        ),
+    ],
+)
+def test_one_error_of_the_probe(options: dict[str, t.Any], rule: str, item: str) -> None:
+    given = {"host": "https://127.0.0.1:1", "api_key": "nobody", "cluster": "member-prod", "declarations": [ALICE]}
+    printed = io.StringIO()
+    with (
+        patch_module_args({**given, **options}),
+        contextlib.redirect_stdout(printed),
+        contextlib.suppress(SystemExit),
+    ):
+        run(tenants_info.SPEC, tenants_info.main)
+    result = json.loads(printed.getvalue())
+    assert (result["error"]["rule"], result["error"]["item"]) == (rule, item)
+    assert result["error"]["fix"]
