@@ -281,10 +281,10 @@ def main(module: AnsibleModule) -> dict[str, t.Any]:
         strays, blind = published.look(api, spaces, kinds)
         for warning in published.unseen(blind):
             module.warn(warning)
-        lines = published.told(found.report(), strays)
+        fare = published.told(found.report(), strays)
         result: dict[str, t.Any] = {
             "changed": False,
-            "tenants": [one for one in lines if not only or one["name"] in only],
+            "tenants": [one for one in fare if not only or one["name"] in only],
             "stray_hosts": [one.as_dict() for one in strays if not only or one.tenant in only],
             "undeclared": found.decided.undeclared,
             "findings": [one.as_dict() for one in found.decided.read.judged.findings],
