@@ -209,10 +209,18 @@ class Kyverno:
             Step(f"{self.name}-resources", self._resources, (f"build-{ADMISSION}", f"{self._cluster.name}-apiserver")),
         ]
 
+    def _installed(self) -> bool:
+        """Somebody else has put the release into the cluster: the lab's own Deployment has no replicas."""
+        path = _PATHS["Deployment"].format(namespace=NAMESPACE, name=ADMISSION)
+        answer = self._cluster.request("GET", path)
+        return answer.status == 200 and bool(answer.body["spec"].get("replicas"))
+
     def _resources(self, cancelled: Callable[[], bool]) -> str:
         manifest = build.path(ADMISSION).parent / MANIFEST
         if not manifest.is_file():
             raise LabError(f"{manifest} is missing: the manifest of Kyverno's release belongs next to the program")
+        if self._installed():
+            return "installed already"
         served = []
         for kind, name, text in documents(manifest):
             if kind == "CustomResourceDefinition":

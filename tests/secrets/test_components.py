@@ -75,13 +75,13 @@ def test_keys_and_passphrases_stay_where_they_are(lab: Lab, tmp_path: Path) -> N
     planned = play(lab, tmp_path, check=True).ok()
     assert not certificates.exists()
     first = play(lab, tmp_path).ok()
-    renewed = play(lab, tmp_path, platform_components_renew_days=366).ok()
+    renewed = play(lab, tmp_path, platform_components_renew_days=366, platform_components_certificate_days=730).ok()
     assert "Apply the components" in renewed.changed
     wrong = play(lab, tmp_path, platform_components_key_passphrase="not the right passphrase")
     assert wrong.rc != 0
     assert "[tls-passphrase]" in wrong.stdout
     (certificates / "ca.key").rename(tmp_path / "offline.key")
-    refused = play(lab, tmp_path, platform_components_renew_days=366)
+    refused = play(lab, tmp_path, platform_components_renew_days=731, platform_components_certificate_days=732)
     assert refused.rc != 0
     assert "[ca-key]" in refused.stdout
     second = play(lab, tmp_path, platform_components_ca_passphrase="").ok()

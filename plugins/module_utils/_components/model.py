@@ -268,7 +268,8 @@ def _wait(raw: Mapping[str, t.Any], recipe: Recipe | None, where: str) -> Wait:
         rule="wait-probe",
         fix="give an object that the webhooks are to judge; it is only dry-run.",
     )
-    return Wait(ready=ready, timeout=float(timeout), crds=crds, webhooks=webhooks, probe=probe)
+    # A plain dict: those of presets are read-only, and JSON does not know them.
+    return Wait(ready=ready, timeout=float(timeout), crds=crds, webhooks=webhooks, probe=dict(probe))
 
 
 def _tls(raw: Mapping[str, t.Any], namespace: str, where: str) -> TlsSecret:

@@ -81,7 +81,7 @@ RECIPES: t.Final[t.Mapping[str, Recipe]] = MappingProxyType(
         ),
         "external-secrets": Recipe(
             namespace="external-secrets",
-            needs=(*_CNI, "kyverno"),
+            needs=_CNI,
             webhooks=("secretstore-validate", "externalsecret-validate"),
             probe=MappingProxyType(
                 {

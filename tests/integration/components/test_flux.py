@@ -16,6 +16,47 @@ SOURCES = "/apis/source.toolkit.fluxcd.io/v1/namespaces/flux-system/gitrepositor
 KUSTOMIZATIONS = "/apis/kustomize.toolkit.fluxcd.io/v1/namespaces/flux-system/kustomizations"
 
 
+def follow(site: Site, name: str, url: str) -> None:
+    """Let Flux follow a repository."""
+    site.ask(
+        "POST",
+        SOURCES,
+        {
+            "apiVersion": "source.toolkit.fluxcd.io/v1",
+            "kind": "GitRepository",
+            "metadata": {"name": name},
+            "spec": {"interval": "1s", "url": url, "ref": {"branch": "main"}},
+        },
+    )
+    site.ask(
+        "POST",
+        KUSTOMIZATIONS,
+        {
+            "apiVersion": "kustomize.toolkit.fluxcd.io/v1",
+            "kind": "Kustomization",
+            "metadata": {"name": name},
+            "spec": {
+                "interval": "1h",
+                "retryInterval": "1s",
+                "prune": True,
+                "path": "./",
+                "serviceAccountName": "kustomize-controller",
+                "sourceRef": {"kind": "GitRepository", "name": name},
+            },
+        },
+    )
+
+
+def reconciled(site: Site, name: str, revision: str, seconds: float = 60) -> None:
+    """Wait until Flux has applied a revision."""
+
+    def done() -> bool:
+        status = site.get(f"{KUSTOMIZATIONS}/{name}").get("status") or {}
+        return revision in str(status.get("lastAppliedRevision"))
+
+    assert site.until(done, seconds), site.get(f"{KUSTOMIZATIONS}/{name}").get("status")
+
+
 class Case:
     """One component, and the repository that has the same."""
 
@@ -67,42 +108,10 @@ class Case:
 
     def follow(self) -> None:
         """Let Flux follow the repository."""
-        self.site.ask(
-            "POST",
-            SOURCES,
-            {
-                "apiVersion": "source.toolkit.fluxcd.io/v1",
-                "kind": "GitRepository",
-                "metadata": {"name": self.name},
-                "spec": {"interval": "1s", "url": self.repository.http_url, "ref": {"branch": "main"}},
-            },
-        )
-        self.site.ask(
-            "POST",
-            KUSTOMIZATIONS,
-            {
-                "apiVersion": "kustomize.toolkit.fluxcd.io/v1",
-                "kind": "Kustomization",
-                "metadata": {"name": self.name},
-                "spec": {
-                    "interval": "1h",
-                    "retryInterval": "1s",
-                    "prune": True,
-                    "path": "./",
-                    "serviceAccountName": "kustomize-controller",
-                    "sourceRef": {"kind": "GitRepository", "name": self.name},
-                },
-            },
-        )
+        follow(self.site, self.name, self.repository.http_url)
 
     def reconciled(self) -> None:
-        revision = self.repository.revision()
-
-        def done() -> bool:
-            status = self.site.get(f"{KUSTOMIZATIONS}/{self.name}").get("status") or {}
-            return revision in str(status.get("lastAppliedRevision"))
-
-        assert self.site.until(done, 60), self.site.get(f"{KUSTOMIZATIONS}/{self.name}").get("status")
+        reconciled(self.site, self.name, self.repository.revision())
 
     def keys(self) -> tuple[list[str], list[str]]:
         """Return the keys of the ConfigMap and the names in the environment of the Deployment."""

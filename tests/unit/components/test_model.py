@@ -23,7 +23,7 @@ def names(*components: dict[str, t.Any]) -> list[str]:
 
 
 def test_a_site_as_presets_order_it() -> None:
-    wanted = ["openbao", "external-secrets", "kyverno", "rook", "csi", "cilium"]
+    wanted = ["openbao", "kyverno", "external-secrets", "rook", "csi", "cilium"]
     assert names(*map(one, wanted)) == ["cilium", "csi", "rook", "kyverno", "openbao", "external-secrets"]
 
 
@@ -70,3 +70,8 @@ def test_the_schema_of_the_inventory_and_the_documentation_know_all_presets() ->
     for recipe in RECIPES.values():
         assert set(recipe.needs) <= set(RECIPES)
         assert recipe.ready in model.READY
+
+
+def test_probes_of_presets_can_be_sent() -> None:
+    for component in model.parse([one(name) for name in RECIPES]):
+        assert json.loads(json.dumps(component.wait.probe)) == dict(RECIPES[component.name].probe)

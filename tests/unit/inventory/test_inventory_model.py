@@ -11,6 +11,8 @@ import typing as t
 import jsonschema
 import pytest
 import yaml
+from ansible_collections.hackspace.infra.plugins.module_utils._components.model import parse as parse_components
+from ansible_collections.hackspace.infra.plugins.module_utils._components.openbao import parse as parse_openbao
 from ansible_collections.hackspace.infra.plugins.module_utils._graph.inventory_model import (
     RULES,
     FileFact,
@@ -206,6 +208,33 @@ def test_shipped_inventories_are_yaml(name: str) -> None:
     assert files
     for path in files:
         assert yaml.safe_load(path.read_text())
+
+
+def test_the_example_is_whole() -> None:
+    """What each role wants of it fits together."""
+    folder = ROOT / "inventories" / "example"
+    site = {k: v for file in folder.glob("group_vars/all/*.yml") for k, v in yaml.safe_load(file.read_text()).items()}
+    components = [
+        {k: v for k, v in one.items() if k not in ("clusters", "openbao")} for one in site["platform_components"]
+    ]
+    assert [one.name for one in parse_components(components)] == [one["name"] for one in site["platform_components"]]
+    assert sum(len(one.get("manifests", ())) for one in components) == 8
+    (bao,) = [one for one in site["platform_components"] if "openbao" in one]
+    servers = yaml.safe_load((folder / "hosts.yml").read_text())["all"]["children"]["openbao_nodes"]["hosts"]
+    pods = parse_openbao(bao["openbao"]).pods()
+    assert list(servers) == pods
+    for pod, service in zip(pods, bao["objects"], strict=True):
+        address = service["metadata"]["annotations"]["lbipam.cilium.io/ips"]
+        assert servers[pod]["openbao_address"] == f"https://{address}:8200"
+        assert service["spec"]["selector"] == {"statefulset.kubernetes.io/pod-name": pod}
+        assert service["spec"]["publishNotReadyAddresses"] is True
+        assert f"DNS:{servers[pod]['openbao_tls_server_name']}" in site["platform_components_certificate_names"]
+    assert site["platform_openbao"]["ca_cert"] == f"{site['platform_components_certificates_dir']}/ca.crt"
+    host = site["tenant_onboarding_openbao_server"].removeprefix("https://").removesuffix(":8200")
+    assert f"DNS:{host}" in site["platform_components_certificate_names"]
+    assert site["tenant_onboarding_token_file"]
+    assert all(one["flux"]["repository"] for one in site["platform_clusters"])
+    assert set(site["flux_bootstrap_manifests"]) == {"path", "sha256"}
 
 
 REVIEWER: dict[str, t.Any] = {

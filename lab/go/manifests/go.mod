@@ -1,0 +1,3 @@
+module hackspace.infra/lab/manifests
+
+go 1.26.0
