@@ -81,6 +81,9 @@ def test_ansible_lists_the_example(tmp_path: Path) -> None:
     assert len(listed["openbao_nodes"]["hosts"]) == 3
     assert set(listed["talos_vms"]["children"]) == {"cluster_core_infra", "cluster_member_prod"}
     assert done.stderr == ""
+    variables = listed["_meta"]["hostvars"]["localhost"]
+    for name in ("platform_components", "flux_bootstrap_manifests", "tenant_onboarding_token_file"):
+        assert variables[name]
 
 
 def test_encrypted_values_and_lookups_are_not_plain_text(tmp_path: Path) -> None:
