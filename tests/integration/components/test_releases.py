@@ -247,7 +247,7 @@ def test_kyverno_that_does_not_answer_ends_the_run_and_is_named(
 
 
 def test_flux_adopts_the_whole_platform(run: tuple[Site, t.Any], sources: dict[str, list[Path]]) -> None:
-    """All but the definitions, which take Flux minutes; test_flux has one."""
+    """All but the definitions, which take Flux long; test_flux has one."""
     site, _done = run
     objects = {
         name: [one for one in listed if one["kind"] != "CustomResourceDefinition"]
