@@ -19,14 +19,16 @@ short_description: One report from everything that was checked
 description:
   - Joins the results of C(inventory_findings), M(hackspace.infra.openbao_seal_info), M(hackspace.infra.openbao_info),
     M(hackspace.infra.openbao_shares),
-    M(hackspace.infra.kube_info), M(hackspace.infra.jwt_reviewer_info) into one list of findings and lines for people.
+    M(hackspace.infra.kube_info), M(hackspace.infra.jwt_reviewer_info), M(hackspace.infra.flux_info),
+    M(hackspace.infra.tenants_info) into one list of findings and lines for people.
   - The role C(platform_checks) uses it.
 positional: _input
 options:
   _input:
     description:
       - A mapping with any of C(inventory) (list of findings), C(seal), C(openbao), C(shares), C(clusters), C(reviewers)
-        (results of the modules) and C(not_checked) (list of C(what) and C(why)).
+        (results of the modules), C(flux), C(tenants) (results of the modules by cluster) and C(not_checked) (list of
+        C(what) and C(why)).
     type: dict
     required: true
   name:
@@ -95,6 +97,8 @@ def check_report(checked: t.Any, name: str = "", accept: t.Any = None, fail_on: 
                 shares=checked.get("shares"),
                 clusters=checked.get("clusters"),
                 reviewers=checked.get("reviewers"),
+                flux=checked.get("flux"),
+                tenants=checked.get("tenants"),
                 not_checked=checked.get("not_checked") or (),
             ),
             name=name,

@@ -493,6 +493,9 @@ def main(module: AnsibleModule) -> dict[str, t.Any]:
         result["revision"] = revision
     for warning in result.pop("warnings", ()):
         module.warn(warning)
+    if not module._diff:
+        # a thousand new tenants are a diff of twelve megabytes, which nobody is shown without --diff
+        del result["diff"]
     applying.complain(made, result)
     return result
 

@@ -36,6 +36,8 @@ class Checked:
     :ivar shares: result of ``openbao_shares``.
     :ivar clusters: result of ``kube_info``.
     :ivar reviewers: result of ``jwt_reviewer_info``.
+    :ivar flux: results of ``flux_info`` by cluster.
+    :ivar tenants: results of ``tenants_info`` by cluster.
     :ivar not_checked: what could not be asked for, with the reason.
     """
 
@@ -45,6 +47,8 @@ class Checked:
     shares: t.Mapping[str, t.Any] | None = None
     clusters: t.Mapping[str, t.Any] | None = None
     reviewers: t.Mapping[str, t.Any] | None = None
+    flux: t.Mapping[str, t.Mapping[str, t.Any]] | None = None
+    tenants: t.Mapping[str, t.Mapping[str, t.Any]] | None = None
     not_checked: t.Sequence[t.Mapping[str, t.Any]] = ()
 
 
@@ -71,6 +75,12 @@ def report(
         if _broke(result, key):
             findings.append(_failed(what, result))
         findings += [dict(f) for f in result.get("findings") or []]
+    for cluster, one in sorted((checked.flux or {}).items()):
+        found = (checked.tenants or {}).get(cluster) or {}
+        theirs = {space for each in found.get("tenants") or () for space in each["namespaces"]}
+        findings += _flux_findings(cluster, one, theirs)
+    for cluster, one in sorted((checked.tenants or {}).items()):
+        findings += _tenant_findings(cluster, one)
     kept: list[dict[str, t.Any]] = []
     accepted: list[dict[str, t.Any]] = []
     for finding in findings:
@@ -193,6 +203,87 @@ def _share_findings(shares: t.Mapping[str, t.Any] | None) -> list[dict[str, t.An
     ]
 
 
+def _found(name: str, severity: str, item: str, message: str, fix: str) -> dict[str, t.Any]:
+    return {"id": name, "severity": severity, "item": item, "message": message.rstrip(".") + ".", "fix": fix}
+
+
+def _flux_findings(cluster: str, flux: t.Mapping[str, t.Any], theirs: t.Collection[str]) -> list[dict[str, t.Any]]:
+    """Return what is wrong with Flux. :param theirs: namespaces of tenants, who may break what is their own."""
+    here = f"Flux of {cluster}"
+    if _broke(flux, "installed"):
+        return [_failed(here, flux)]
+    if not flux["installed"]:
+        fix = "run playbooks/flux_bootstrap.yml, or take flux out of the cluster in platform_clusters."
+        return [_found("flux-missing", "error", here, "is not there", fix)]
+    found = [
+        _found("flux-not-locked-down", "error", f"{here}: {one['item']}", str(one["message"]), str(one["fix"]))
+        for one in flux["lockdown"]
+    ]
+    found += [
+        _found(
+            "flux-controller-not-ready",
+            "error",
+            f"{here}: {one['name']}",
+            f"is not ready: {one['why']}",
+            "look at its Deployment and its pods.",
+        )
+        for one in flux["controllers"]
+        if not one["ready"]
+    ]
+    for one in flux["failing"]:
+        failed = one["state"] == "failed"
+        said = one["because"] or one["message"]
+        since = f" since {one['since']}" if one["since"] else ""
+        found.append(
+            _found(
+                "flux-failing" if failed else "flux-waiting",
+                # what waits for something else, or only for a while, is not broken itself
+                "error" if failed and not one["because"] and one["namespace"] not in theirs else "warning",
+                f"{here}: {one['kind']} {one['namespace']}/{one['name']}",
+                f"{'fails' if failed else 'is not ready'}{since}: {said}",
+                str(one["hint"] or "read what it says; flux_info has its events."),
+            )
+        )
+    found += [
+        _found("flux-suspended", "info", f"{here}: {one}", "is suspended", "resume it with playbooks/flux_action.yml.")
+        for one in flux["suspended"]
+    ]
+    return found
+
+
+def _tenant_findings(cluster: str, info: t.Mapping[str, t.Any]) -> list[dict[str, t.Any]]:
+    here = f"tenants of {cluster}"
+    if _broke(info, "undeclared"):
+        return [_failed(here, info)]
+    again = "run playbooks/tenants.yml."
+    found = [
+        _found(
+            f"tenant-declaration-{one['rule']}", one["level"], str(one["item"]), str(one["message"]), str(one["fix"])
+        )
+        for one in info["findings"]
+    ]
+    for one in info["tenants"]:
+        item = f"tenant {one['name']} on {cluster}"
+        # a declaration that is wrong is a finding already, and a repository of a tenant's own is the tenant's affair
+        if one["problems"]:
+            said = "; ".join(str(each) for each in one["problems"][:3])
+            found.append(_found("tenant-not-ready", "warning", item, f"is not ready: {said}", again))
+        if one["drift"]:
+            said = f"is not as declared ({len(one['drift'])} changes): " + "; ".join(one["drift"][:3])
+            found.append(_found("tenant-drift", "warning", item, said, again))
+    found += [
+        _found(
+            "tenant-undeclared",
+            "warning",
+            f"tenant {name} on {cluster}",
+            f"has no declaration for this cluster, and has {', '.join(spaces)}",
+            "bring its declaration back, or let it say state: removed.",
+        )
+        for name, spaces in sorted(info["undeclared"].items())
+    ]
+    return found
+
+
 def _lines(checked: Checked, result: t.Mapping[str, t.Any], name: str) -> list[str]:
     counts = result["counts"]
     said = ", ".join(f"{counts[s]} {_WORDS[s][0 if counts[s] == 1 else 1]}" for s in SEVERITIES)
@@ -202,6 +293,8 @@ def _lines(checked: Checked, result: t.Mapping[str, t.Any], name: str) -> list[s
     lines += _openbao_lines(checked.openbao)
     lines += _cluster_lines(checked.clusters)
     lines += _reviewer_lines(checked.reviewers)
+    lines += _flux_lines(checked.flux or {})
+    lines += _tenant_lines(checked.tenants or {})
     for severity in SEVERITIES:
         some = [f for f in result["findings"] if f["severity"] == severity]
         if some:
@@ -304,4 +397,18 @@ def _reviewer_lines(reviewers: t.Mapping[str, t.Any] | None) -> list[str]:
             text += "nothing wrong, no login made"
         ends = (cluster.get("reviewer") or {}).get("expires_at")
         lines.append(text + (f", its token ends on {str(ends)[:10]}" if ends else ""))
+    return lines
+
+
+def _flux_lines(flux: t.Mapping[str, t.Mapping[str, t.Any]]) -> list[str]:
+    shown = {cluster: one["summary"] for cluster, one in sorted(flux.items()) if not _broke(one, "summary")}
+    return ["Flux", *(f"  {cluster}: {said[0]}; {said[-1]}" for cluster, said in shown.items())] if shown else []
+
+
+def _tenant_lines(tenants: t.Mapping[str, t.Mapping[str, t.Any]]) -> list[str]:
+    shown = {cluster: one["tenants"] for cluster, one in sorted(tenants.items()) if not _broke(one, "undeclared")}
+    lines = ["Tenants"] if shown else []
+    for cluster, some in shown.items():
+        well = sum(1 for one in some if one["ready"] and not one["drift"])
+        lines.append(f"  {cluster}: {len(some)} declared, {well} ready and as declared")
     return lines

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import base64
-import copy
 import hashlib
 import json
 import math
@@ -140,13 +139,22 @@ def is_secret(group: str, kind: str) -> bool:
     return kind == "Secret" and not group
 
 
+def duplicate(value: Json) -> Json:
+    """Return a copy of what is made of maps, lists and scalars; several times as fast as :func:`copy.deepcopy`."""
+    if isinstance(value, dict):
+        return {key: duplicate(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [duplicate(one) for one in value]
+    return value
+
+
 def wanted_body(source: Object, *, secret: bool, drop_status: bool) -> Object:
     """Return a copy of *source* as it is to be applied.
 
     What the server alone writes is left out; a Kubernetes Secret's stringData is folded into data, because the server
     never shows it again.
     """
-    body: Object = copy.deepcopy(source)
+    body: Object = duplicate(source)
     for key in _SERVER_METADATA:
         body["metadata"].pop(key, None)
     for key in ("labels", "annotations"):

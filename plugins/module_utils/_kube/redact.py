@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-import copy
 import dataclasses
 import typing as t
 from collections.abc import Iterator, Sequence
 
 from .._core.errors import InvalidInput
 from .._core.redact import HIDDEN, HIDDEN_CHANGED
-from .normalise import Object
+from .normalise import Object, duplicate
 
 #: Steps from the top of an object; ``*`` is any key or any element.
 Path = tuple[str, ...]
@@ -81,8 +80,10 @@ def _slots(value: t.Any, path: Path) -> Iterator[tuple[t.Any, t.Any]]:
 
 
 def without(body: Object, paths: Sequence[Path]) -> Object:
-    """Return a copy of *body* in which hidden values are gone and their keys stay."""
-    result: Object = copy.deepcopy(body)
+    """Return *body* with its hidden values gone and their keys kept; a copy, unless nothing is hidden."""
+    if not paths:
+        return body
+    result: Object = duplicate(body)
     for path in paths:
         for container, key in _slots(result, path):
             container[key] = None
@@ -126,8 +127,8 @@ def view(body: Object | None) -> Object | None:
     """Return *body* without what only the server cares about; kubectl's copy of the object goes too."""
     if body is None:
         return None
-    result: Object = {k: copy.deepcopy(v) for k, v in body.items() if k not in ("status", "metadata")}
-    metadata = {k: copy.deepcopy(v) for k, v in (body.get("metadata") or {}).items() if k not in _NOISE}
+    result: Object = {k: duplicate(v) for k, v in body.items() if k not in ("status", "metadata")}
+    metadata = {k: duplicate(v) for k, v in (body.get("metadata") or {}).items() if k not in _NOISE}
     if isinstance(metadata.get("annotations"), dict):
         metadata["annotations"].pop(_LAST_APPLIED, None)
     result["metadata"] = metadata
@@ -154,7 +155,9 @@ def _located(value: t.Any, path: Path, prefix: tuple[t.Any, ...] = ()) -> Iterat
 def pair(before: Object | None, after: Object | None, paths: Sequence[Path]) -> tuple[Object | None, Object | None]:
     """Return both sides of a change for a reader: noise and hidden values gone, the fact of a change kept."""
     old, new = view(before), view(after)
-    shown_old, shown_new = copy.deepcopy(old), copy.deepcopy(new)
+    if not paths:
+        return old, new
+    shown_old, shown_new = duplicate(old), duplicate(new)
     for path in paths:
         for keys in list(_located(new, path)) if new is not None else []:
             same = old is not None and _lookup(old, keys) == _lookup(new, keys)
@@ -181,7 +184,7 @@ def shown_objects(objects: Sequence[t.Any], rules: Sequence[str]) -> list[t.Any]
 def _shown(one: t.Any, rules: Sequence[Rule]) -> t.Any:
     if not isinstance(one, dict):
         return HIDDEN
-    result: Object = copy.deepcopy(one)
+    result: Object = duplicate(one)
     kind = str(one.get("kind") or "")
     if isinstance(one.get("items"), list):
         result["items"] = [

@@ -15,7 +15,7 @@ from .._core.errors import HackspaceError, InvalidInput, Refused
 from .._core.plan import Change, Plan
 from .._flux import bootstrap_apply, lockdown
 from .._kube import engine
-from .._kube.model import Discovery, Inventory, ObjectId
+from .._kube.model import Discovery, Inventory, ObjectId, parse
 from .._kube.plan import Options, Planned, RecordStep
 from .._kube.ports import Api, listed
 from . import apply_plan as planning
@@ -115,7 +115,8 @@ def prepare(
             found = {name: said for name, said in planning.blamed(error, by_id).items() if name not in failures}
             if not found:
                 raise
-            failures |= found
+            # What our own rules refuse is said of the first object alone; nobody plans once for each of many tenants.
+            failures |= {**_unreadable(once.discover(), todo, inventory), **found}
             todo = [bundle for bundle in todo if bundle.tenant not in failures]
     namespaces = {name for bundle in todo for name in bundle.namespaces} - set(untouched)
     elsewhere = {name for bundle in bundles if bundle.tenant in failures for name in bundle.namespaces}
@@ -136,6 +137,18 @@ def prepare(
     stages = planning.stage(planned.plan.changes, by_id, deletes)
     plan = Plan(changes=stages.all, unchanged=planned.plan.unchanged, foreign=planned.plan.foreign)
     return Prepared(planned, stages, left, by_id, failures, plan)
+
+
+def _unreadable(discovery: Discovery, bundles: Sequence[Bundle], inventory: Inventory) -> dict[str, str]:
+    """Return the tenants whose objects cannot be applied to this cluster at all, each with why."""
+    found: dict[str, str] = {}
+    for bundle in bundles:
+        if bundle.tenant != SHARED:
+            try:
+                parse(bundle.sources(), discovery, inventory)
+            except HackspaceError as error:
+                found[bundle.tenant] = str(error)
+    return found
 
 
 class _Once:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import typing as t
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from .._flux import hints
 from .._flux import status as flux
@@ -18,6 +18,7 @@ from .._kube.plan import Options
 from .._kube.ports import Api
 from .._kube.wait import status
 from . import apply as applying
+from .desired import Wanted
 from .membership import Rules
 from .model import ACTIVE, REQUIRED
 from .objects import KUSTOMIZE_API
@@ -62,16 +63,25 @@ class Found:
     def report(self) -> list[dict[str, t.Any]]:
         """Return one entry for each tenant."""
         failed = {**self.decided.broken, **self.prepared.failures}
-        return [self._one(name, failed.get(name, "")) for name in sorted(self.names)]
+        wanted = {one.tenant.name: one for one in self.decided.wanted}
+        objects: dict[str, list[tuple[ObjectId, Object]]] = {}
+        for one, owner in sorted(self.prepared.by_id.items()):
+            if one in self.live:
+                objects.setdefault(owner, []).append((one, self.live[one]))
+        return [
+            self._one(name, failed.get(name, ""), wanted.get(name), objects.get(name, ()))
+            for name in sorted(self.names)
+        ]
 
-    def _one(self, name: str, failure: str) -> dict[str, t.Any]:
+    def _one(
+        self, name: str, failure: str, wanted: Wanted | None, objects: Iterable[tuple[ObjectId, Object]]
+    ) -> dict[str, t.Any]:
         known = self.decided.known.get(name)
-        wanted = next((one for one in self.decided.wanted if one.tenant.name == name), None)
         problems = [failure] if failure else []
         if wanted is not None and wanted.held:
             problems.append(wanted.held)
         revisions = {}
-        for one, live in self._objects(name):
+        for one, live in objects:
             if one.group == KUSTOMIZE_API.partition("/")[0]:
                 revisions[one.namespace] = str((live.get("status") or {}).get("lastAppliedRevision") or "")
             if (live.get("spec") or {}).get("suspend"):
@@ -98,11 +108,6 @@ class Found:
             "drift": drift,
             "revision": revisions,
         }
-
-    def _objects(self, tenant: str) -> Iterator[tuple[ObjectId, Object]]:
-        for one, owner in sorted(self.prepared.by_id.items()):
-            if owner == tenant and one in self.live:
-                yield one, self.live[one]
 
 
 def look(api: Api, read: Read, site: Site, inventory: Inventory) -> Found:

@@ -9,6 +9,7 @@ what is neither private nor of the site.
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import typing as t
 
@@ -60,9 +61,14 @@ def policies(tenant: Tenant, namespace: Namespace, profile: TenantProfile, state
 
 
 def _outside(profile: TenantProfile, version: int) -> Object:
-    networks = [ipaddress.ip_network(one) for one in profile.private_ranges]
-    excepted = sorted(str(one) for one in networks if one.version == version)
+    excepted = list(_excepted(tuple(profile.private_ranges), version))
     return {"ipBlock": {"cidr": "0.0.0.0/0" if version == 4 else "::/0", "except": excepted}}
+
+
+@functools.lru_cache(maxsize=16)
+def _excepted(ranges: tuple[str, ...], version: int) -> tuple[str, ...]:
+    networks = [ipaddress.ip_network(one) for one in ranges]
+    return tuple(sorted(str(one) for one in networks if one.version == version))
 
 
 def _policy(tenant: Tenant, namespace: Namespace, name: str, spec: Object) -> Object:

@@ -222,3 +222,84 @@ def test_wrong_options(kwargs: dict[str, t.Any], item: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         make(Checked(), **kwargs)
     assert caught.value.item == item
+
+
+FLUX = {
+    "installed": True,
+    "lockdown": [],
+    "controllers": [{"name": "source-controller", "ready": True, "why": ""}],
+    "failing": [],
+    "suspended": [],
+    "summary": ["Flux v2.6.0, owned by us", "3 objects, 0 not ready, 0 suspended"],
+}
+
+
+def failing(namespace: str, state: str = "failed", because: str = "") -> dict[str, t.Any]:
+    return {
+        "kind": "Kustomization",
+        "namespace": namespace,
+        "name": "one",
+        "state": state,
+        "because": because,
+        "message": "no such path",
+        "since": "",
+        "hint": "",
+    }
+
+
+def test_flux_that_is_well() -> None:
+    result = make(Checked(flux={"a": FLUX}))
+    assert result["findings"] == []
+    assert result["lines"][-2:] == ["Flux", "  a: Flux v2.6.0, owned by us; 3 objects, 0 not ready, 0 suspended"]
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ({"installed": False}, ("flux-missing", "error")),
+        (
+            {"lockdown": [{"item": "kustomize-controller", "message": "lacks a flag.", "fix": "run it."}]},
+            ("flux-not-locked-down", "error"),
+        ),
+        (
+            {"controllers": [{"name": "source-controller", "ready": False, "why": "no pods"}]},
+            ("flux-controller-not-ready", "error"),
+        ),
+        ({"failing": [failing("flux-system")]}, ("flux-failing", "error")),
+        ({"failing": [failing("flux-system", because="GitRepository x")]}, ("flux-failing", "warning")),
+        ({"failing": [failing("4-aux-ann")]}, ("flux-failing", "warning")),
+        ({"failing": [failing("flux-system", "waiting")]}, ("flux-waiting", "warning")),
+        ({"suspended": ["Kustomization flux-system/apps"]}, ("flux-suspended", "info")),
+    ],
+)
+def test_what_is_wrong_with_flux(change: dict[str, t.Any], found: tuple[str, str]) -> None:
+    tenant = {"name": "ann", "namespaces": ["4-aux-ann"], "ready": True, "problems": [], "drift": []}
+    tenants = {"tenants": [tenant], "undeclared": {}, "findings": []}
+    (one,) = make(Checked(flux={"a": {**FLUX, **change}}, tenants={"a": tenants}))["findings"]
+    assert (one["id"], one["severity"]) == found
+    assert one["item"].startswith("Flux of a")
+
+
+def test_how_tenants_fare() -> None:
+    well = {"name": "ann", "namespaces": ["4-aux-ann"], "ready": True, "problems": [], "drift": []}
+    ill = {**well, "name": "ben", "ready": False, "problems": ["no pods"], "drift": ["update Namespace 4-aux-ben"]}
+    wrong = {"rule": "quota", "level": "error", "item": "cy.yaml: quota", "message": "too much.", "fix": "take less."}
+    info = {"tenants": [well, ill], "undeclared": {"dan": ["4-aux-dan"]}, "findings": [wrong]}
+    result = make(Checked(tenants={"a": info}))
+    assert {(one["id"], one["severity"], one["item"]) for one in result["findings"]} == {
+        ("tenant-declaration-quota", "error", "cy.yaml: quota"),
+        ("tenant-not-ready", "warning", "tenant ben on a"),
+        ("tenant-drift", "warning", "tenant ben on a"),
+        ("tenant-undeclared", "warning", "tenant dan on a"),
+    }
+    assert result["failing"] == ["tenant-declaration-quota"]
+    assert "  a: 2 declared, 1 ready and as declared" in result["lines"]
+
+
+def test_flux_and_tenants_that_could_not_be_asked() -> None:
+    refused = {"failed": False, "msg": "it is forbidden.", "error": {"fix": "another login."}}
+    result = make(Checked(flux={"a": refused}, tenants={"a": refused}))
+    assert {(one["id"], one["item"]) for one in result["findings"]} == {
+        ("check-failed", "Flux of a"),
+        ("check-failed", "tenants of a"),
+    }
