@@ -46,8 +46,8 @@ def declared(stem: str, size: int) -> list[dict[str, t.Any]]:
 
 def ours(lab: Lab, folder: Path, declarations: list[dict[str, t.Any]]) -> Result:
     """Run the module once."""
-    for number, one in enumerate(declarations):
-        (folder / f"{number}.yaml").write_text(json.dumps(one), encoding="utf-8")
+    for one in declarations:
+        (folder / f"{one['name']}.yaml").write_text(json.dumps(one), encoding="utf-8")
     args = {
         "kubeconfig": str(lab.clusters[CLUSTER].kubeconfig),
         "cluster": CLUSTER,

@@ -78,6 +78,7 @@ def report(
     for cluster, one in sorted((checked.flux or {}).items()):
         found = (checked.tenants or {}).get(cluster) or {}
         theirs = {space for each in found.get("tenants") or () for space in each["namespaces"]}
+        theirs |= {space for spaces in (found.get("undeclared") or {}).values() for space in spaces}
         findings += _flux_findings(cluster, one, theirs)
     for cluster, one in sorted((checked.tenants or {}).items()):
         findings += _tenant_findings(cluster, one)

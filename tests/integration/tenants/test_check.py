@@ -1,0 +1,56 @@
+# SPDX-FileCopyrightText: 2026 hackspace.infra contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""playbooks/check.yml on a cluster with Flux and tenants: what it says of them, and when it fails."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+from pathlib import Path
+
+from tests.integration.ansible_run import ROOT, run_play
+from tests.integration.tenants.conftest import CLUSTER, Site
+
+
+def test_what_it_says_of_flux_and_tenants(site: Site, tmp_path: Path) -> None:
+    def check() -> tuple[int, dict[str, t.Any]]:
+        ran = run_play(ROOT / "playbooks" / "check.yml", inventory=inventory, extra_vars=variables)
+        shown = ran.of("set_fact")["ansible_facts"]
+        return ran.rc, shown["platform_checks_result"]
+
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text("controller:\n  hosts:\n    localhost: {ansible_connection: local}\n")
+    folder = tmp_path / "tenants"
+    folder.mkdir()
+    variables = {
+        "platform_checks_scope": ["flux", "tenants"],
+        "platform_clusters": [
+            {"name": CLUSTER, "role": "downstream", "kubeconfig": site.kubeconfig, "flux": {"path": "./x"}}
+        ],
+        "platform_tenants": site.platform,
+        "tenant_onboarding_directory": str(folder),
+    }
+    name = site.name("checked")
+    declared = site.declaration(name)
+    del declared["source"]
+    site.apply(declared)
+    (folder / f"{name}.yaml").write_text(json.dumps(declared))
+    mark = site.mark()
+    rc, found = check()
+    assert rc == 0, found["lines"]
+    assert f"  {CLUSTER}: 1 declared, 1 ready and as declared" in found["lines"]
+    about = [one["id"] for one in found["findings"] if f"tenant {name} " in one["item"]]
+    assert about == []
+    assert {"flux-missing", "flux-not-locked-down", "flux-controller-not-ready", "check-failed"}.isdisjoint(
+        one["id"] for one in found["findings"]
+    )
+    assert site.asked(mark)
+    assert site.writes(mark) == []
+
+    site.ask("DELETE", f"/api/v1/namespaces/4-aux-{name}/serviceaccounts/flux")
+    (folder / "broken.yaml").write_text(json.dumps({**declared, "name": "broken", "clusters": 3}))
+    rc, found = check()
+    assert rc != 0
+    assert found["failing"] == ["tenant-declaration-type"]
+    about = [one["id"] for one in found["findings"] if f"tenant {name} " in one["item"]]
+    assert about == ["tenant-drift"]
