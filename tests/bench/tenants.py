@@ -75,6 +75,7 @@ def compare(lab: Lab, size: int) -> None:
     what = f"{size} tenant{'s' if size > 1 else ''}"
     mine, others = declared(f"ours{size}x", size), declared(f"theirs{size}x", size)
     with tempfile.TemporaryDirectory(prefix="tenants-") as name:
+        ours(lab, Path(name), [])  # what all tenants share, which the loop leaves out
         for text, more in (("new", []), ("nothing to do", []), ("one more", declared(f"more{size}x", 1))):
             done = ours(lab, Path(name), mine + more)
             answer = done.of("tenants")

@@ -35,7 +35,7 @@ def keycloak() -> t.Iterator[Realms]:
 def test_logins_of_git_and_keycloak(site: Site, keycloak: Realms, tmp_path: Path) -> None:
     name = site.name("quiet")
     repository = site.lab.git.repository(f"declared/{name}", public=False)
-    reading = site.lab.git.token(name, [f"declared/{name}"])
+    reading = site.lab.git.token(f"{name}-reader", [f"declared/{name}"])
     member = {"membership": {"id": "user1"}}
     wrong = {**site.declaration("loud"), "image_pull": [{"name": "registry", "password": PASSWORD}]}
     repository.commit({f"tenants/{name}.yaml": json.dumps({**site.declaration(name), **member})})
@@ -62,7 +62,7 @@ def test_logins_of_git_and_keycloak(site: Site, keycloak: Realms, tmp_path: Path
                 "directory": "tenants",
                 "membership": membership,
             },
-            "tenant_onboarding_username": name,
+            "tenant_onboarding_username": f"{name}-reader",
             "tenant_onboarding_token_file": private(tmp_path / "token", f"{reading}\n"),
             "tenant_onboarding_git_ca_cert": str(site.lab.git.ca),
             "tenant_onboarding_rendered": {

@@ -13,7 +13,8 @@ from ansible_collections.hackspace.infra.plugins.module_utils._kube import inven
 from ansible_collections.hackspace.infra.plugins.module_utils._kube.model import MANAGER, Discovery, Inventory, Resource
 from ansible_collections.hackspace.infra.plugins.module_utils._kube.plan import Options
 from ansible_collections.hackspace.infra.plugins.module_utils._kube.ports import Page
-from ansible_collections.hackspace.infra.plugins.module_utils._tenants import apply, site
+from ansible_collections.hackspace.infra.plugins.module_utils._tenants import apply as applying
+from ansible_collections.hackspace.infra.plugins.module_utils._tenants import site
 from ansible_collections.hackspace.infra.plugins.module_utils._tenants.membership import Rules
 
 MANY = 1000
@@ -79,7 +80,7 @@ class Memory:
         self.requests += 1
         return applied(body)
 
-    def hold(self, prepared: apply.Prepared) -> None:
+    def hold(self, prepared: applying.Prepared) -> None:
         """Take everything that was planned for what there is."""
         for one in prepared.planned.wanted:
             self.lists.setdefault(one.resource.path(), []).append(applied(one.body))
@@ -114,13 +115,13 @@ image_pull:
 """
 
 
-def plan(api: Memory, files: Mapping[str, str]) -> tuple[apply.Prepared, float]:
+def plan(api: Memory, files: Mapping[str, str]) -> tuple[applying.Prepared, float]:
     """Return the plan for all declarations, and the seconds of the processor that it took."""
     begin = time.process_time()
     read = site.read(files, SITE, TODAY)
     assert read.errors == ()
-    made = apply.decide(t.cast(t.Any, api), read, SITE, answer=None, rules=Rules(), today=TODAY, allow_removal=False)
-    prepared = apply.prepare(t.cast(t.Any, api), made.bundles, INVENTORY, Options())
+    made = applying.decide(t.cast(t.Any, api), read, SITE, answer=None, rules=Rules(), today=TODAY, allow_removal=False)
+    prepared = applying.prepare(t.cast(t.Any, api), made.bundles, INVENTORY, Options())
     return prepared, time.process_time() - begin
 
 
