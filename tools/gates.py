@@ -52,6 +52,7 @@ LONGEST = (
     "integration/tiers_cli",
     "integration/init",
     "integration/flux_bootstrap",
+    "integration/components",
     "integration/tiers_apply",
     "integration/reviewer_doctor",
     "requests",
