@@ -17,7 +17,8 @@ from tests.site import CLUSTER, Site
 SIZES = (1, 10)
 
 
-def _openbao(site: Site) -> dict[str, t.Any]:
+def openbao(site: Site) -> dict[str, t.Any]:
+    """Return how administrators reach OpenBao."""
     node = next(n for n in site.lab.openbao_nodes if n.name == site.lab.openbao_active())
     return {
         "url": node.address,
@@ -41,19 +42,19 @@ def ours(site: Site, size: int, **options: t.Any) -> Result:
         }
         for number in range(size)
     ]
-    return run_module("jwt_reviewer", {"openbao": _openbao(site), "clusters": clusters, **options}).ok()
+    return run_module("jwt_reviewer", {"openbao": openbao(site), "clusters": clusters, **options}).ok()
 
 
 def theirs(site: Site, size: int) -> Result:
     """Run the loop of tasks for *size* clusters."""
     cluster = site.lab.clusters[CLUSTER]
-    openbao = _openbao(site)
+    server = openbao(site)
     names = [f"theirs-{number}" for number in range(size)]
     ca_pem = cluster.ca_file.read_text(encoding="utf-8")
 
     def bao(name: str, method: str, path: str, **more: t.Any) -> dict[str, t.Any]:
         asked = {
-            "url": f"{openbao['url']}/v1/{path}",
+            "url": f"{server['url']}/v1/{path}",
             "method": method,
             "headers": {"X-Vault-Token": "{{ login.json.auth.client_token }}"},
             "validate_certs": False,
@@ -102,7 +103,7 @@ def theirs(site: Site, size: int) -> Result:
         {
             "name": "Log in",
             "ansible.builtin.uri": {
-                "url": f"{openbao['url']}/v1/auth/userpass/login/platform-admin",
+                "url": f"{server['url']}/v1/auth/userpass/login/platform-admin",
                 "method": "POST",
                 "body_format": "json",
                 "body": {"password": site.password()},
