@@ -61,7 +61,7 @@ class Servers:
         self.folder = site.folder
         self.tls = site.folder / "tls"
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        sockets = [socket.socket() for _ in range(2 * len(PODS))]
+        sockets = [socket.socket() for number in range(2 * len(PODS))]
         for one in sockets:
             one.bind(("127.0.0.1", 0))
         numbers = [one.getsockname()[1] for one in sockets]
