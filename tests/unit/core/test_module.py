@@ -125,16 +125,21 @@ def test_ownership_defaults_destroy_nothing(capsys: pytest.CaptureFixture[str]) 
     assert out["p"] == {"adopt": False, "prune": False, "prune_max_percent": 20}
 
 
-def test_a_login_in_an_address_is_not_repeated_with_the_options(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_login_in_an_address_is_not_repeated(capsys: pytest.CaptureFixture[str], *, refused: bool) -> None:
+    """Neither by a module that returns an option, nor by Ansible, which repeats all of them in some versions."""
+
     def main(module: AnsibleModule) -> dict[str, t.Any]:
-        raise InvalidInput("must not hold a login.", item="things[0].url", rule="git-url", fix="f.")
+        if refused:
+            raise InvalidInput("must not hold a login.", item="things[0].url", rule="git-url", fix="f.")
+        return {"name": module.params["name"], "things": module.params["things"]}
 
     address = "https://ada:hunter2hunter2@git.example.org/a.git"
     args = {"name": "https://a-long-lived-token@git.example.org/b.git", "things": [{"url": address}]}
     code, out = _run(capsys, main, args)
     text = json.dumps(out)
-    assert code == 1
-    assert "git.example.org" in text
+    assert code == int(refused)
+    assert refused or text.count("git.example.org") >= 2
     assert "hunter2" not in text
     assert "a-long-lived-token" not in text
 
