@@ -22,6 +22,7 @@ from pathlib import Path
 
 from ansible_collections.hackspace.infra.plugins.filter.tenant_objects import tenant_objects
 
+from lab.api import Lab
 from tests.bench.reviewers import openbao
 from tests.integration.ansible_run import Result, run_play
 from tests.site import CLUSTER, SITE, Site, new_site
@@ -47,18 +48,21 @@ def declared(stem: str, size: int) -> list[dict[str, t.Any]]:
     ]
 
 
-def ours(site: Site, folder: Path, declarations: list[dict[str, t.Any]]) -> Result:
-    """Run the two modules once."""
+def onboarding(lab: Lab, folder: Path, declarations: list[dict[str, t.Any]]) -> dict[str, t.Any]:
+    """Return the task that makes tenants, whose declarations are in *folder* then."""
     for one in declarations:
         (folder / f"{one['name']}.yaml").write_text(json.dumps(one), encoding="utf-8")
+    kubeconfig = str(lab.clusters[CLUSTER].kubeconfig)
+    wanted = {"kubeconfig": kubeconfig, "cluster": CLUSTER, "platform": PLATFORM, "directory": str(folder)}
+    return {"name": "Make the tenants", "hackspace.infra.tenants": wanted}
+
+
+def ours(site: Site, folder: Path, declarations: list[dict[str, t.Any]]) -> Result:
+    """Run the two modules once."""
     kubeconfig = str(site.lab.clusters[CLUSTER].kubeconfig)
     access = {"openbao": openbao(site), "clusters": [{"name": CLUSTER, "kubeconfig": kubeconfig}]}
-    wanted = {"kubeconfig": kubeconfig, "cluster": CLUSTER, "platform": PLATFORM, "directory": str(folder)}
-    tasks = [
-        {"name": "Let tenants log in at OpenBao", "hackspace.infra.jwt_reviewer": access},
-        {"name": "Make the tenants", "hackspace.infra.tenants": wanted},
-    ]
-    return run_play(tasks, timeout=1800).ok()
+    login = {"name": "Let tenants log in at OpenBao", "hackspace.infra.jwt_reviewer": access}
+    return run_play([login, onboarding(site.lab, folder, declarations)], timeout=1800).ok()
 
 
 def theirs(site: Site, declarations: list[dict[str, t.Any]]) -> Result:
