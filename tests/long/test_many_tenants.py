@@ -16,9 +16,10 @@ from tests.integration.ansible_run import run_play
 from tests.site import CLUSTER
 
 MANY = 1000
-#: Seconds, of the processors and by the clock. The clock's is what an idle machine keeps; another may be in the way.
+#: Seconds, of the processors and by the clock; the budget is 30 of the latter (18 were measured on two cores that had
+#: other work as well), and a machine may be busier.
 PROCESSOR = 30.0
-CLOCK = 120.0
+CLOCK = 60.0
 MEGABYTES = 500
 #: As for a hundred, and two more pages of each of the kinds.
 REQUESTS = 60
