@@ -192,6 +192,7 @@ def test_lapsed_memberships_suspend_when_allowed_and_never_many_at_once(site: Si
     active = [site.declaration(one) for one in names]
     site.apply(*active)
     lapsed = [{**one, "membership": paid} for one in active]
+    site.apply(*lapsed)  # what was declared of the member is kept on the namespaces
     told = site.apply(*lapsed)
     assert not told["changed"]
     assert {one["membership"]["standing"] for one in told["tenants"]} == {"lapsed"}
