@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import typing as t
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from .._core.errors import HackspaceError
 from .._kube.ports import ServerError
@@ -72,23 +72,16 @@ class KubeProber:
 
     def try_apply(self, who: Who, path: str, body: Mapping[str, t.Any]) -> tuple[int, str]:
         """Return the status and sentence with which the server's dry run answers."""
-        api = self._api.acting_as(who.user, who.groups)
-        try:
-            api.apply(path, body, dry_run=True, force=True)
-        except ServerError as error:
-            if "impersonate" in error.said and f'"{who.user}"' in error.said:
-                raise _cannot(error, who) from None
-            return error.status or 0, error.said
-        finally:
-            self.requests += api.requests
-        return 200, ""
+        return self._tried(who, lambda api: api.apply(path, body, dry_run=True, force=True))
 
     def try_read(self, who: Who, path: str) -> tuple[int, str]:
         """Return the status and sentence with which the server answers a list. Contents are not asked for."""
+        return self._tried(who, lambda api: next(api.pages(path, metadata_only=True), None))
+
+    def _tried(self, who: Who, ask: Callable[[Kube], object]) -> tuple[int, str]:
         api = self._api.acting_as(who.user, who.groups)
         try:
-            for _page in api.pages(path, metadata_only=True):
-                break
+            ask(api)
         except ServerError as error:
             if "impersonate" in error.said and f'"{who.user}"' in error.said:
                 raise _cannot(error, who) from None
