@@ -262,6 +262,15 @@ class Sync:
         ]
 
 
+def _split(url: str) -> tuple[urllib.parse.SplitResult, str | None, int | None]:
+    """Return the parts of an address, its host and its port; empty ones if it is none."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        return parts, parts.hostname, parts.port
+    except ValueError:
+        return urllib.parse.urlsplit(""), None, None
+
+
 def check_url(url: str, item: str) -> None:
     """Refuse addresses that source-controller refuses, and those with a password in them.
 
@@ -275,11 +284,7 @@ def check_url(url: str, item: str) -> None:
         rule="git-url-scp",
         fix=f"write ssh://{scp['user']}@{scp['host']}/{scp['path'].lstrip('/')}" if scp else "",
     )
-    try:
-        parts = urllib.parse.urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        parts, host, port = urllib.parse.urlsplit(""), None, None
+    parts, host, port = _split(url)
     check(
         parts.scheme in ("https", "http", "ssh") and host and (port is None or port > 0),
         f"{_without_password(url)!r} is no address of a Git repository." if url else "is missing.",
@@ -455,11 +460,7 @@ def _github_app(given: Mapping[str, str], _url: str) -> dict[str, str]:
 
 
 def _check_api(url: str) -> None:
-    try:
-        parts = urllib.parse.urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        parts, host, port = urllib.parse.urlsplit(""), None, None
+    parts, host, port = _split(url)
     check(
         parts.scheme in ("https", "http")
         and host
