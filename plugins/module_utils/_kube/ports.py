@@ -74,6 +74,13 @@ class Api(t.Protocol):
         """Delete the object with this uid; that it is gone or another one is fine."""
 
 
+class Minter(t.Protocol):
+    """Gets tokens of ServiceAccounts."""
+
+    def mint(self, namespace: str, service_account: str, spec: Mapping[str, t.Any]) -> Mapping[str, t.Any]:
+        """Request a token of a ServiceAccount; return the status of the answer."""
+
+
 class Requests(t.Protocol):
     """A connection to one API server that sends whatever request is wanted."""
 

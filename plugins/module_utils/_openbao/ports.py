@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import typing as t
+from collections.abc import Mapping
 
 from .._core.redact import Secret
 
@@ -46,3 +47,30 @@ class Api(t.Protocol):
 
     def close(self) -> None:
         """Revoke a token that this connection minted, and close."""
+
+
+class Upstream(t.Protocol):
+    """A connection to OpenBao of which there can be more."""
+
+    requests: int
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, t.Any] | None = None,
+        *,
+        ok: t.Collection[int] = ...,
+        token: bool = ...,
+        quiet: bool = ...,
+    ) -> Reply:
+        """Send one request; raise HackspaceError for a status outside *ok*."""
+
+    def use_token(self, token: Secret) -> None:
+        """Use this token from now on."""
+
+    def clone(self) -> Upstream:
+        """Return another connection with the same login, if any, for use by another thread or with another token."""
+
+    def close(self) -> None:
+        """End the connection."""

@@ -19,11 +19,12 @@ from collections.abc import Mapping
 from .._core.errors import HackspaceError
 from .._core.plan import Change, Plan
 from .._core.redact import Secret, fingerprint
+from .._openbao.ports import Upstream
 from . import access, claims, downstream
 from .evidence import Evidence, manifest, patch, secret_name
 from .model import Cluster, Settings, check_audience
 from .modes import Wiring
-from .ports import Downstream, Upstream, data
+from .ports import Downstream, data
 from .state import State
 from .steps import Bao, KubeApply, KubeDelete, MakeMount, NoteMode, Rotate, Swap, WriteConfig, WritePolicy
 

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 
 from .._core.errors import HackspaceError, InvalidInput, Refused
 from .._core.plan import Change, Plan
+from .._openbao.ports import Upstream
 from . import access, migrate, modes, older_modes, prune, read, verify
 from .apply import Applier
 from .claims import rfc3339
@@ -25,7 +26,7 @@ from .evidence import Evidence
 from .model import Cluster, Settings, check_together
 from .modes import Wiring
 from .plan import plan as plan_cluster
-from .ports import Downstream, Upstream, data
+from .ports import Downstream, data
 from .state import ADOPTING, State, is_ours, mode_of
 from .steps import Bao
 

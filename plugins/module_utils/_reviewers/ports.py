@@ -8,39 +8,11 @@ from __future__ import annotations
 import typing as t
 from collections.abc import Iterator, Mapping
 
-from .._core.redact import Secret
-from .._kube.ports import Page, Requests
-from .._openbao.ports import Reply
+from .._kube.ports import Minter, Page, Requests
+from .._openbao.ports import Upstream
 
 
-class Upstream(t.Protocol):
-    """A connection to OpenBao with a login."""
-
-    requests: int
-
-    def request(
-        self,
-        method: str,
-        path: str,
-        body: Mapping[str, t.Any] | None = None,
-        *,
-        ok: t.Collection[int] = ...,
-        token: bool = ...,
-        quiet: bool = ...,
-    ) -> Reply:
-        """Send one request; raise HackspaceError for a status outside *ok*."""
-
-    def use_token(self, token: Secret) -> None:
-        """Use this token from now on."""
-
-    def clone(self) -> Upstream:
-        """Return another connection with the same login, for use by another thread or with another token."""
-
-    def close(self) -> None:
-        """End the connection."""
-
-
-class Downstream(Requests, t.Protocol):
+class Downstream(Minter, Requests, t.Protocol):
     """A connection to one API server; may be used by several threads."""
 
     def get(self, path: str) -> dict[str, t.Any] | None:
@@ -59,9 +31,6 @@ class Downstream(Requests, t.Protocol):
 
     def delete(self, path: str, *, uid: str) -> None:
         """Delete the object with this uid; that it is gone or another one is fine."""
-
-    def mint(self, namespace: str, service_account: str, spec: Mapping[str, t.Any]) -> Mapping[str, t.Any]:
-        """Request a token of a ServiceAccount; return the status of the answer."""
 
 
 def data(api: Upstream, path: str) -> dict[str, t.Any] | None:

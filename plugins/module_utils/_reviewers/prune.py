@@ -18,9 +18,10 @@ from collections.abc import Mapping
 
 from .._core.plan import Change, Plan
 from .._core.prune import check_prune
+from .._openbao.ports import Upstream
 from . import access, migrate
 from .model import OWNER, TENANT_PREFIX, Cluster, Settings
-from .ports import Upstream, data, listed
+from .ports import data, listed
 from .state import cluster_of, is_ours
 from .steps import Bao
 

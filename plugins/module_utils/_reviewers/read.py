@@ -12,11 +12,12 @@ from collections.abc import Mapping
 
 from .._core.errors import HackspaceError
 from .._core.redact import Secret
+from .._openbao.ports import Upstream
 from . import access, downstream
 from .claims import decode
 from .evidence import BoundSecret, bound_secret
 from .model import CANARY_ROLE, MIN_LIFETIME, Cluster, Settings
-from .ports import Downstream, Upstream, data, listed
+from .ports import Downstream, data, listed
 from .pubkeys import JWKS_PATH
 from .state import State
 

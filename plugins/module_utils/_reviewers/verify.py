@@ -17,8 +17,9 @@ from collections.abc import Mapping
 
 from .._core.errors import HackspaceError
 from .._core.redact import Secret
+from .._openbao.ports import Upstream
 from .model import BATCH, CANARY_ROLE, ELSEWHERE_ROLE, MIN_LIFETIME, Cluster, Settings
-from .ports import Downstream, Upstream
+from .ports import Downstream
 
 #: Seconds. Nodes that did not handle a write take over a new CA within 30 s (the plugin looks every 30 s).
 PATIENCE_CA: t.Final = 35.0

@@ -9,10 +9,8 @@ import dataclasses
 import typing as t
 from collections.abc import Mapping
 
-from .._core.redact import Secret
 from .._kube.normalise import Object
 from .._kube.ports import Api
-from .._openbao.ports import Reply
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,40 +61,6 @@ class Prober(t.Protocol):
 
     def try_read(self, who: Identity, path: str) -> tuple[int, str]:
         """Return the status and sentence with which the server answers a list; of objects only names are asked for."""
-
-
-class Minter(t.Protocol):
-    """Gets tokens of ServiceAccounts."""
-
-    def mint(self, namespace: str, service_account: str, spec: Mapping[str, t.Any]) -> Mapping[str, t.Any]:
-        """Request a token and return the status of the answer."""
-
-
-class Upstream(t.Protocol):
-    """A connection to OpenBao."""
-
-    requests: int
-
-    def request(
-        self,
-        method: str,
-        path: str,
-        body: Mapping[str, t.Any] | None = None,
-        *,
-        ok: t.Collection[int] = ...,
-        token: bool = ...,
-        quiet: bool = ...,
-    ) -> Reply:
-        """Send one request; raise HackspaceError for a status outside *ok*."""
-
-    def use_token(self, token: Secret) -> None:
-        """Use this token from now on."""
-
-    def clone(self) -> Upstream:
-        """Return another connection."""
-
-    def close(self) -> None:
-        """End the connection."""
 
 
 class Checkout(t.Protocol):

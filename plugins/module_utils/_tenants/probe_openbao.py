@@ -14,8 +14,8 @@ import typing as t
 
 from .._core.errors import HackspaceError
 from .._core.redact import Secret
-from .._kube.ports import ServerError
-from .ports import Minter, Upstream
+from .._kube.ports import Minter, ServerError
+from .._openbao.ports import Upstream
 from .probe import Outcome
 
 #: Seconds; the API server gives no shorter ones.
