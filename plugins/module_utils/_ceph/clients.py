@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 hackspace.infra contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to the collection: may change at any time.
-"""Users of Ceph: names with generations, exclusive caps, and what becomes of the generations that are not current. Pure.
+"""Users of Ceph: names with generations, exclusive caps, and what becomes of generations that are not current. Pure.
 
-A client has one name and any number of generations: ``client.x`` is generation 0, ``client.x.3`` generation 3, as Rook's
-own script writes them. Each is a Ceph user with a key of its own and the same caps. A key is rotated by making the next
+A client has one name and any number of generations: ``client.x`` is generation 0, ``client.x.3`` generation 3, as
+Rook writes them too. Each is a Ceph user with a key of its own and the same caps. A key is rotated by making the next
 generation, giving it to everybody, and retiring the one before when nobody uses it any more.
 """
 
