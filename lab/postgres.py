@@ -17,13 +17,13 @@ import shlex
 import shutil
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab.debian import STATUS, Unpacked, planned
 from lab.errors import LabError
-from lab.files import cache_dir, locked, private_dir, write
+from lab.files import write
 from lab.procs import Process
 from lab.runner import Step
 
@@ -36,7 +36,6 @@ FOLDER_VARIABLE = "POSTGRES_BIN_DIR"
 #: The user as whom root starts it.
 UNPRIVILEGED = "nobody"
 _INSTALLED = Path("/usr/lib/postgresql")
-_STATUS = Path("/var/lib/dpkg/status")
 _NEEDED = ("postgres", "initdb", "psql")
 _PROGRAMS = threading.Lock()
 
@@ -107,12 +106,31 @@ def _version(folder: Path) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", folder.parent.name))
 
 
+def wanted_packages(simulation: str) -> list[str]:
+    """Return what to unpack out of apt's simulation of an installation: the server, its client, and libraries.
+
+    What only configures a system (postgresql-common, ssl-cert, perl modules) is not needed, nor is the compiler of
+    the just-in-time option.
+    """
+    needed = re.compile(r"postgresql(-client)?-\d+|lib(?!llvm)(?!.*perl)\S+")
+    return [f"{name}={version}" for name, version in planned(simulation) if needed.fullmatch(name)]
+
+
+_DEBIAN = Unpacked(
+    component=COMPONENT,
+    packages=("postgresql",),
+    wanted=wanted_packages,
+    leading=r"postgresql-\d+",
+    hint=f"install PostgreSQL, or name the folder of its programs in {FOLDER_VARIABLE}",
+)
+
+
 def programs(
     say: Callable[[str], None] = lambda text: None,
     cancelled: Callable[[], bool] = lambda: False,
     *,
     system: Path = _INSTALLED,
-    status: Path = _STATUS,
+    status: Path = STATUS,
 ) -> Programs:
     """Return the programs, unpacked from Debian's packages when the system has none.
 
@@ -120,116 +138,23 @@ def programs(
     :param status: what Debian knows of installed packages, which are not fetched.
     """
     with _PROGRAMS:
-        found = installed(system)
+        found = installed(system) or _unpacked()
         if found:
             return found
-        base = private_dir(cache_dir() / COMPONENT)
-        ready = _unpacked(base)
-        if ready:
-            return ready
-        with locked(base / "lock", lambda: say("postgres: another run fetches the packages"), cancelled):
-            return _unpacked(base) or _fetch(base, status, say, cancelled)
+        tree = _DEBIAN.get(say, cancelled, status=status)
+        ready = _unpacked()
+        if ready is None:
+            raise LabError(f"{tree} has no PostgreSQL after unpacking")
+        return ready
 
 
-def _unpacked(base: Path) -> Programs | None:
+def _unpacked() -> Programs | None:
     """The programs in the cache, the newest version."""
-    for done in sorted(base.glob("*/complete"), key=lambda p: p.stat().st_mtime, reverse=True):
-        tree = done.parent / "root"
+    for tree in _DEBIAN.trees():
         found = _newest(tree / "usr/lib/postgresql")
         if found:
             return Programs(found.folder, tuple(sorted({file.parent for file in tree.rglob("*.so.*")})))
     return None
-
-
-class _Apt:
-    """apt with lists and a cache of its own: works without root, and leaves the system's alone."""
-
-    def __init__(self, folder: Path, status: Path, cancelled: Callable[[], bool]) -> None:
-        self._cancelled = cancelled
-        state, cache = folder / "state", folder / "cache"
-        for path in (state / "lists" / "partial", cache / "archives" / "partial"):
-            path.mkdir(parents=True, exist_ok=True)
-        self._options = [
-            f"-oDir::State={state}",
-            f"-oDir::Cache={cache}",
-            f"-oDir::State::status={status}",
-            "-oAPT::Sandbox::User=root",
-            "-oAcquire::Retries=3",
-            "-oAcquire::Languages=none",
-        ]
-
-    def run(self, *arguments: str, cwd: Path | None = None) -> str:
-        """Run apt-get and return what it printed."""
-        argv = ["apt-get", "-q", *self._options, *arguments]
-        env = {**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
-        try:
-            child = subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=cwd, env=env
-            )
-        except OSError as error:
-            raise LabError(
-                f"PostgreSQL comes from Debian's packages, and apt-get cannot be started: {error}; install"
-                f" PostgreSQL, or name the folder of its programs in {FOLDER_VARIABLE}"
-            ) from error
-        while True:
-            try:
-                output, _none = child.communicate(timeout=0.3)
-                break
-            except subprocess.TimeoutExpired:
-                if self._cancelled():
-                    child.kill()
-                    child.communicate()
-                    raise LabError("interrupted while packages are fetched") from None
-        text = output.decode(errors="replace")
-        if child.returncode:
-            tail = "\n".join(text.strip().splitlines()[-6:])
-            raise LabError(f"{' '.join(('apt-get', *arguments))} failed:\n{tail}")
-        return text
-
-
-def wanted_packages(simulation: str) -> list[str]:
-    """Return what to unpack out of apt's simulation of an installation: the server, its client, and libraries.
-
-    What only configures a system (postgresql-common, ssl-cert, perl modules) is not needed, nor is the compiler of
-    the just-in-time option.
-    """
-    found = re.findall(r"^Inst (\S+) (?:\[\S+\] )?\((\S+)", simulation, re.MULTILINE)
-    needed = re.compile(r"postgresql(-client)?-\d+|lib(?!llvm)(?!.*perl)\S+")
-    return [f"{name}={version}" for name, version in found if needed.fullmatch(name)]
-
-
-def _fetch(base: Path, status: Path, say: Callable[[str], None], cancelled: Callable[[], bool]) -> Programs:
-    begin = time.monotonic()
-    work = base / "work"
-    shutil.rmtree(work, ignore_errors=True)
-    archives = private_dir(work / "debs")
-    apt = _Apt(base / "apt", status, cancelled)
-    say("postgres: reading Debian's lists of packages (once)")
-    apt.run("update")
-    packages = wanted_packages(apt.run("install", "--simulate", "--no-install-recommends", "postgresql"))
-    server = next((p for p in packages if re.match(r"postgresql-\d+=", p)), None)
-    if server is None:
-        raise LabError("Debian's lists have no server package of PostgreSQL")
-    say(f"postgres: fetching {len(packages)} packages ({server})")
-    apt.run("download", *packages, cwd=archives)
-    tree = private_dir(work / "root")
-    files = sorted(archives.glob("*.deb"))
-    for number, file in enumerate(files, 1):
-        if cancelled():
-            raise LabError("interrupted while packages are unpacked")
-        subprocess.run(["dpkg-deb", "-x", str(file), str(tree)], check=True, capture_output=True)
-        if number == len(files) or number % 5 == 0:
-            say(f"postgres: unpacked {number} of {len(files)}")
-    shutil.rmtree(archives)
-    final = base / re.sub(r"[^A-Za-z0-9.+~-]", "_", server)
-    shutil.rmtree(final, ignore_errors=True)
-    work.rename(final)
-    (final / "complete").touch()
-    say(f"postgres: packages ready ({time.monotonic() - begin:.0f} s)")
-    ready = _unpacked(base)
-    if ready is None:
-        raise LabError(f"{final} has no PostgreSQL after unpacking {server}")
-    return ready
 
 
 # -- the server ------------------------------------------------------------------------------------------------------
@@ -292,7 +217,7 @@ class Postgres:
         return [Step(f"{COMPONENT}-data", self._make)]
 
     def _found(self) -> Programs | None:
-        return installed() or _unpacked(cache_dir() / COMPONENT)
+        return installed() or _unpacked()
 
     def _make(self, cancelled: Callable[[], bool]) -> str:
         found = programs(self._say, cancelled)
