@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lab import build, eso, flux, git, holders, inventory, kube, kyverno, openbao, pods, postgres, transit
+from lab import build, ceph, eso, flux, git, holders, inventory, kube, kyverno, openbao, pods, postgres, transit
 from lab.errors import LabError
 from lab.files import locked, private_dir, read_json, write_json
 from lab.holders import Holder
@@ -48,6 +48,7 @@ CLUSTERS = {"core-infra": "upstream", "member-prod": "downstream"}
 COMPONENTS = (openbao.COMPONENT, *CLUSTERS)
 # Started only when asked for by name.
 OPTIONAL = (
+    ceph.COMPONENT,
     eso.COMPONENT,
     flux.COMPONENT,
     git.COMPONENT,
@@ -94,6 +95,7 @@ class Lab:
         self._openbao = openbao.OpenBao(self.state)
         self._transit = transit.Transit(self.state)
         self.postgres = postgres.Postgres(self.state, self._say)
+        self._ceph = ceph.Ceph(self.state, self._say)
         self._clusters = {
             cluster: KubeCluster(cluster, role, index, self.state)
             for index, (cluster, role) in enumerate(CLUSTERS.items())
@@ -130,7 +132,7 @@ class Lab:
     def _prepare(self) -> None:
         """Ports, certificates, keys, holders: made once, then found again."""
         names = [*self._openbao.port_names, *self._transit.port_names, self.postgres.port_name]
-        names += self._git.port_names
+        names += [*self._git.port_names, *self._ceph.port_names]
         for cluster in self._clusters.values():
             names += cluster.port_names
         names += [part.port_name for part in self._eso.values()]
@@ -142,6 +144,7 @@ class Lab:
         self._transit.prepare(self._known_ports)
         self._git.prepare(self._known_ports)
         self.postgres.prepare(self._known_ports)
+        self._ceph.prepare(self._known_ports)
         for cluster in self._clusters.values():
             cluster.prepare(self._known_ports)
         for part in self._eso.values():
@@ -199,6 +202,8 @@ class Lab:
             rows += self._pods.processes()
         if transit.COMPONENT in self.components:
             rows += self._transit.processes()
+        if ceph.COMPONENT in self.components:
+            rows += self._ceph.processes()
         if postgres.COMPONENT in self.components:
             rows += self.postgres.processes()
         return rows
@@ -326,6 +331,8 @@ class Lab:
                 steps += [step for part in self._optional(name) for step in part.steps()]
             if name == postgres.COMPONENT:
                 steps += self.postgres.steps()
+            if name == ceph.COMPONENT:
+                steps += self._ceph.steps()
         for row in rows:
             steps.append(Step(row.name, lambda cancelled, row=row: self._ensure(row, cancelled), row.needs))  # type: ignore[misc]
         known = {step.name for step in steps}
@@ -613,6 +620,12 @@ class Lab:
         return self._git
 
     @property
+    def ceph(self) -> ceph.Ceph:
+        """The Ceph cluster (component ceph)."""
+        self._load()
+        return self._ceph
+
+    @property
     def holders(self) -> list[Holder]:
         """People with keys."""
         self._load()
@@ -652,6 +665,7 @@ class Lab:
             found |= {*saved.shares, *saved.shares_base64, saved.root_token}
         found |= set(self._transit.saved().values())
         found |= self._git.secrets()
+        found |= self._ceph.secrets()
         if not self.state.is_dir():
             return found
         for file in self.state.rglob("*"):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 hackspace.infra contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Programs from Debian's packages, fetched once and unpacked into the user's cache; nothing of the system is changed."""
+"""Programs from Debian's packages, fetched once and unpacked into the cache; nothing of the system is changed."""
 
 from __future__ import annotations
 
