@@ -625,6 +625,17 @@ class Lab:
         self._load()
         return self._ceph
 
+    def move_monitor(self, name: str) -> None:
+        """Let a monitor of the component ceph keep its name and take other addresses; a second time, the first ones."""
+        with self._locked():
+            self._load()
+            process = f"{ceph.COMPONENT}-mon-{name}"
+            self._one_of(name, ceph.MONITORS)
+            moved = self._ceph.move(name)
+            self.stop(process)
+            moved()
+            self.start(process)
+
     @property
     def holders(self) -> list[Holder]:
         """People with keys."""

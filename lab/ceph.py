@@ -3,7 +3,7 @@
 """A Ceph cluster from Debian's packages, on loopback: three monitors, a manager, three OSDs, a metadata server.
 
 The programs are those of Debian's packages, unpacked into the user's cache; root is not needed. OSDs keep their data in
-memory, and on disk while they are stopped in an orderly way: a power cut of an OSD loses its data.
+a file of their own.
 """
 
 from __future__ import annotations
@@ -301,6 +301,7 @@ class Ceph:
             write(self.conf, self._configuration(tree, made["fsid"]))
             return ""
         fsid = str(uuid.uuid4())
+        # Daemons have their sockets, by which they also answer 'tell', below the folder they run in: paths are short.
         write(self.conf, self._configuration(tree, fsid))
         self._keys()
         monmap = self.folder / "monmap"
@@ -375,6 +376,7 @@ osd pool default pg autoscale mode = off
 mon max pg per osd = 2000
 log file =
 [mon]
+admin socket = {COMPONENT}/$name.asok
 mon data = {folder}/mon.$id
 keyring = {folder}/mon.$id/keyring
 log to stderr = true
@@ -390,20 +392,26 @@ mon client hunt interval = 1
 paxos propose interval = 0.05
 paxos min wait = 0.01
 [mgr]
+admin socket = {COMPONENT}/$name.asok
 mgr data = {folder}/mgr.$id
 keyring = {folder}/mgr.$id/keyring
 mgr module path = {folder}/modules
 log to stderr = true
 [osd]
+admin socket = {COMPONENT}/$name.asok
 osd data = {folder}/osd.$id
 keyring = {folder}/osd.$id/keyring
-osd objectstore = memstore
-memstore device bytes = 1073741824
+osd objectstore = bluestore
+osd memory target = 939524096
+bluestore block size = 1073741824
+bluestore block create = true
+bluestore fsck on mount = false
 osd class load list = *
 osd class default list = *
 osd mon shutdown timeout = 1
 log to stderr = true
 [mds]
+admin socket = {COMPONENT}/$name.asok
 mds data = {folder}/mds.$id
 keyring = {folder}/mds.$id/keyring
 log to stderr = true
@@ -433,6 +441,7 @@ log to stderr = true
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
+                cwd=self._state,
             )
             for n, name in zip(OSDS, made["osds"], strict=True)
         ]
@@ -451,6 +460,7 @@ log to stderr = true
             text=True,
             check=False,
             umask=0o077,
+            cwd=self._state,
             timeout=90,
         )
         if done.returncode:
@@ -510,6 +520,23 @@ log to stderr = true
             return []
         lines = self.audit_log.read_text(errors="replace").splitlines()
         return [line for line in lines if " : audit [INF] " in line and line.endswith(": finished")]
+
+    def move(self, name: str) -> Callable[[], None]:
+        """Tell the monitors that one gets its other addresses; returns what writes it down once it is stopped."""
+        away = name not in self._moved
+        target = self._monitor(name, moved=away)
+        order = {"mon": {"prefix": "mon set-addrs", "name": name, "addrs": target.vector}}
+        known = {"until": {"mon": {"prefix": "mon dump"}}}
+        answer = self.ask([order, known])[0]
+        if answer.code:
+            raise LabError(f"mon set-addrs: {answer.code} {answer.said}")
+
+        def written() -> None:
+            moved = [other for other in self._moved if other != name] + ([name] if away else [])
+            write_json(self.folder / "moved.json", moved)
+            write(self.conf, self._configuration(_DEBIAN.trees()[0], self.fsid))
+
+        return written
 
     def secrets(self) -> set[str]:
         """Keys in the lab's files."""

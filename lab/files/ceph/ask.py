@@ -126,9 +126,9 @@ class Session:
             mount.conf_set("client_mount_timeout", "10")
             mount.conf_set("client_mount_uid", "0")
             mount.conf_set("client_mount_gid", "0")
-            mount.mount(mount_root=root, filesystem_name=name)
+            mount.mount(mount_root=root.encode(), filesystem_name=name.encode())
             self._mounts[f"{name}:{root}"] = mount
-        path, what, out = command["path"], command["fs"], None
+        path, what, out = command["path"].encode(), command["fs"], None
         if what == "mkdir":
             mount.mkdir(path, 0o755)
         elif what == "rmdir":
