@@ -7,18 +7,39 @@ from __future__ import annotations
 
 import dataclasses
 import typing as t
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-Target = t.Literal["mon", "mgr"]
+#: Who is asked: the monitors, the manager, one monitor (``tell``), or RBD's library.
+Target = t.Literal["mon", "mgr", "tell", "rbd"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """One command.
+
+    :ivar prefix: as the servers know it (``auth get-or-create``); for RBD ``namespaces``, ``namespace create``,
+        ``namespace remove``, ``images``, ``init``.
+    :ivar arguments: by the names that the servers know.
+    :ivar at: the monitor that is told.
+    :ivar data: what the command reads; may hold a key.
+    :ivar ok: codes next to 0 that are no failure.
+    """
+
+    prefix: str
+    arguments: Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
+    target: Target = "mon"
+    at: str = ""
+    data: str = dataclasses.field(default="", repr=False)
+    ok: frozenset[int] = frozenset()
 
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
     """What Ceph said to a command.
 
-    :ivar code: 0, or a negative errno.
-    :ivar out: decoded JSON; None if there was none. Plain text stays text.
-    :ivar said: what it said next to that; never a key.
+    :ivar code: 0, or a negative errno that the command allows.
+    :ivar out: decoded JSON; text that is none stays text.
+    :ivar said: what it said next to that.
     """
 
     code: int
@@ -33,28 +54,8 @@ class Ceph(t.Protocol):
     def requests(self) -> int:
         """How many commands were sent."""
 
-    def ask(
-        self,
-        prefix: str,
-        arguments: Mapping[str, t.Any] | None = None,
-        *,
-        target: Target = ...,
-        ok: t.Collection[int] = ...,
-        data: bytes = ...,
-    ) -> Answer:
-        """Send one command; raise HackspaceError for a code that is neither 0 nor in *ok*."""
+    def run(self, commands: Sequence[Command]) -> list[Answer]:
+        """Send commands in order, and stop at the first that fails.
 
-    def namespaces(self, pool: str) -> list[str]:
-        """Return the RADOS namespaces that RBD knows in a pool."""
-
-    def create_namespace(self, pool: str, name: str) -> None:
-        """Make a RADOS namespace known to RBD."""
-
-    def remove_namespace(self, pool: str, name: str) -> None:
-        """Remove an empty RADOS namespace."""
-
-    def images(self, pool: str, namespace: str = "") -> list[str]:
-        """Return the RBD images in a namespace of a pool, also those in the trash."""
-
-    def init_pool(self, pool: str) -> None:
-        """Prepare a pool for RBD."""
+        :raises HackspaceError: for a code that is neither 0 nor one that the command allows.
+        """

@@ -17,7 +17,7 @@ COLLECTION = "ansible_collections.hackspace.infra.plugins"
 #: Domain packages that a domain package may import besides itself and _core.
 MAY_IMPORT: dict[str, frozenset[str]] = {
     "_core": frozenset(),
-    "_clients": frozenset({"_kube"}),  # records and protocols only; decisions stay in the domain
+    "_clients": frozenset({"_kube", "_ceph"}),  # records and protocols only; decisions stay in the domain
     "_kube": frozenset(),
     "_openbao": frozenset({"_kube"}),
     "_reviewers": frozenset({"_kube", "_openbao"}),
