@@ -17,9 +17,9 @@ import posixpath
 import typing as t
 from collections.abc import Mapping
 
+from .._core import shape
 from .._core.errors import InvalidInput, check
 from .._kube import manifests
-from . import shape
 from .schema import TENANT
 
 ACTIVE: t.Final = "active"

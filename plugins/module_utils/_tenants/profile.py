@@ -14,12 +14,13 @@ import types
 import typing as t
 from collections.abc import Mapping
 
+from .._core import shape
 from .._core.errors import InvalidInput, check
+from .._core.shape import Schema, choice, pattern, record, said
 from .._kube.model import DEFAULT_LABEL_DOMAIN
 from .._tiers.model import DEFAULT_GROUPS
-from . import shape
 from .model import Namespace, Tenant
-from .schema import LABEL, NETWORK_MODES, POD_SECURITY, Schema, choice, pattern, record, said
+from .schema import LABEL, NETWORK_MODES, POD_SECURITY
 
 #: Names that no tenant may have, nor begin with, followed by a hyphen.
 RESERVED: t.Final = (

@@ -13,7 +13,7 @@ import types
 import typing as t
 from collections.abc import Mapping
 
-Schema = dict[str, t.Any]
+from .._core.shape import Schema, choice, listed, pattern, record, ref, said
 
 STATES: t.Final = ("active", "suspended", "archived", "removed")
 AUTHENTICATION: t.Final = ("required", "app", "public", "none")
@@ -28,39 +28,6 @@ VERIFY_MODES: t.Final = ("HEAD", "Tag", "TagAndHEAD")
 SECRET: t.Final[Mapping[str, bool]] = types.MappingProxyType({"x-secret": True})
 
 LABEL: t.Final = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
-
-
-def pattern(regex: str, rule: str, message: str, fix: str, **more: t.Any) -> Schema:
-    """Return the schema of a text with a form."""
-    return {"type": "string", "pattern": f"^(?:{regex})$", "x-rule": rule, "x-message": message, "x-fix": fix, **more}
-
-
-def record(properties: Mapping[str, Schema], required: t.Sequence[str] = (), **more: t.Any) -> Schema:
-    """Return the schema of a mapping with these keys and no others."""
-    made: Schema = {"type": "object", "properties": dict(properties), "additionalProperties": False, **more}
-    if required:
-        made["required"] = list(required)
-    return made
-
-
-def listed(items: Schema, **more: t.Any) -> Schema:
-    """Return the schema of a list."""
-    return {"type": "array", "items": items, "maxItems": 50, **more}
-
-
-def said(description: str, schema: Schema) -> Schema:
-    """Return *schema* with a description first."""
-    return {"description": description, **schema}
-
-
-def ref(name: str) -> Schema:
-    """Return a reference to a definition."""
-    return {"$ref": f"#/$defs/{name}"}
-
-
-def choice(values: tuple[str, ...]) -> Schema:
-    """Return the schema of one of *values*."""
-    return {"type": "string", "enum": list(values)}
 
 
 _DEFS: t.Final[Mapping[str, Schema]] = {

@@ -14,6 +14,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
+from ansible_collections.hackspace.infra.plugins.module_utils._core import shape
 from ansible_collections.hackspace.infra.plugins.module_utils._core.errors import InvalidInput
 from ansible_collections.hackspace.infra.plugins.module_utils._kube import manifests
 from ansible_collections.hackspace.infra.plugins.module_utils._tenants import (
@@ -21,7 +22,6 @@ from ansible_collections.hackspace.infra.plugins.module_utils._tenants import (
     model,
     profile,
     schema,
-    shape,
 )
 from ansible_collections.hackspace.infra.plugins.module_utils._tiers.model import parse as parse_table
 

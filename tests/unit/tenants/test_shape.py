@@ -13,8 +13,9 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
+from ansible_collections.hackspace.infra.plugins.module_utils._core import shape
 from ansible_collections.hackspace.infra.plugins.module_utils._core.errors import InvalidInput
-from ansible_collections.hackspace.infra.plugins.module_utils._tenants import findings, model, profile, schema, shape
+from ansible_collections.hackspace.infra.plugins.module_utils._tenants import findings, model, profile, schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -16,9 +16,9 @@ import re
 import typing as t
 from collections.abc import Mapping, Sequence
 
-from .._core.errors import InvalidInput
+from .errors import InvalidInput
 
-Schema = Mapping[str, t.Any]
+Schema = dict[str, t.Any]
 
 #: Keywords that decide; a test looks that the schemas use no others.
 KEYWORDS: t.Final = frozenset(
@@ -62,6 +62,45 @@ _TYPES: t.Final[Mapping[str, str]] = {
     "integer": "a whole number",
     "boolean": "true or false",
 }
+
+
+# -- writing a schema ----------------------------------------------------------------------------------------------
+
+
+def pattern(regex: str, rule: str, message: str, fix: str, **more: t.Any) -> Schema:
+    """Return the schema of a text with a form."""
+    return {"type": "string", "pattern": f"^(?:{regex})$", "x-rule": rule, "x-message": message, "x-fix": fix, **more}
+
+
+def record(properties: Mapping[str, Schema], required: t.Sequence[str] = (), **more: t.Any) -> Schema:
+    """Return the schema of a mapping with these keys and no others."""
+    made: Schema = {"type": "object", "properties": dict(properties), "additionalProperties": False, **more}
+    if required:
+        made["required"] = list(required)
+    return made
+
+
+def listed(items: Schema, **more: t.Any) -> Schema:
+    """Return the schema of a list."""
+    return {"type": "array", "items": items, "maxItems": 50, **more}
+
+
+def said(description: str, schema: Schema) -> Schema:
+    """Return *schema* with a description first."""
+    return {"description": description, **schema}
+
+
+def ref(name: str) -> Schema:
+    """Return a reference to a definition."""
+    return {"$ref": f"#/$defs/{name}"}
+
+
+def choice(values: tuple[str, ...]) -> Schema:
+    """Return the schema of one of *values*."""
+    return {"type": "string", "enum": list(values)}
+
+
+# -- checking ------------------------------------------------------------------------------------------------------
 
 
 def is_type(value: t.Any, name: str) -> bool:
@@ -186,7 +225,7 @@ class _Walk:
         rest = schema.get("additionalProperties", True)
         for key, inner in value.items():
             below = f"{path}.{key}" if path else str(key)
-            wanted = known.get(key) if isinstance(key, str) else None
+            wanted: Mapping[str, t.Any] | None = known.get(key) if isinstance(key, str) else None
             if wanted is None and isinstance(key, str):
                 wanted = next((s for p, s in patterns.items() if _compiled(p).fullmatch(key)), None)
             if wanted is None and isinstance(rest, Mapping):

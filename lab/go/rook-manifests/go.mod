@@ -1,0 +1,3 @@
+module hackspace.infra/lab/rook-manifests
+
+go 1.26.0

@@ -1,0 +1,3 @@
+# SPDX-FileCopyrightText: 2026 hackspace.infra contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to the collection: may change at any time.

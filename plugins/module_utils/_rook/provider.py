@@ -1,0 +1,66 @@
+# SPDX-FileCopyrightText: 2026 hackspace.infra contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to the collection: may change at any time.
+"""What the Ceph cluster is to have for its consumers, as the modules ceph_clients, ceph_rados_namespaces and
+ceph_subvolume_groups take it.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Collection
+
+from .._ceph import caps as grants
+from . import caps
+from .model import Ceph, Consumer
+
+Entry = dict[str, t.Any]
+
+
+def clients(ceph: Ceph, *, retire: Collection[str] = ()) -> list[Entry]:
+    """Return the Ceph users of all consumers.
+
+    :param retire: consumers to which the present generation was delivered; only theirs are retired, when nobody uses
+        them any more.
+    """
+    return [_client(one, role, one.name in retire) for one in ceph.consumers if not one.absent for role in one.roles]
+
+
+def _client(consumer: Consumer, role: str, retire: bool) -> Entry:
+    key = consumer.key
+    return {
+        "name": consumer.base(role),
+        "caps": grants.lists(caps.of(consumer, role)),
+        "generation": key.generation,
+        "keep": [number for number in range(key.generation - 1, key.generation - 1 - key.keep, -1) if number >= 0],
+        "retire": "unused" if retire else "never",
+        "key_type": key.type,
+    }
+
+
+def rados_namespaces(ceph: Ceph) -> list[Entry]:
+    """Return the RADOS namespaces of all consumers: where images are, so not on pools for data only."""
+    found = {
+        (pool, block.rados_namespace): None
+        for one in ceph.consumers
+        if not one.absent
+        for block in one.block
+        if block.rados_namespace
+        for pool in block.image_pools
+    }
+    return [{"pool": pool, "name": name} for pool, name in found]
+
+
+def subvolume_groups(ceph: Ceph) -> list[Entry]:
+    """Return the subvolume groups of all consumers."""
+    found: dict[tuple[str, str], Entry] = {}
+    for one in ceph.consumers:
+        for files in one.files:
+            entry: Entry = {"filesystem": files.filesystem, "name": files.subvolume_group}
+            if files.quota:
+                entry["quota"] = files.quota
+            if files.data_pool:
+                entry["data_pool"] = files.data_pool
+            if not one.absent:
+                found.setdefault((files.filesystem, files.subvolume_group), entry)
+    return list(found.values())
