@@ -181,14 +181,18 @@ summary:
 
 import concurrent.futures
 import contextlib
-import dataclasses
 import time
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.hackspace.infra.plugins.module_utils._clients.cluster_targets import (
+    CLUSTERS,
+    Target,
+    targets,
+)
 from ansible_collections.hackspace.infra.plugins.module_utils._clients.kube import Kube
-from ansible_collections.hackspace.infra.plugins.module_utils._clients.reviewer_links import open_cluster, with_files
-from ansible_collections.hackspace.infra.plugins.module_utils._core.errors import HackspaceError, Refused, check
+from ansible_collections.hackspace.infra.plugins.module_utils._clients.reviewer_links import open_cluster
+from ansible_collections.hackspace.infra.plugins.module_utils._core.errors import HackspaceError, Refused
 from ansible_collections.hackspace.infra.plugins.module_utils._core.module import ArgumentSpec, plan_result, run
 from ansible_collections.hackspace.infra.plugins.module_utils._core.plan import Plan
 from ansible_collections.hackspace.infra.plugins.module_utils._eso import sync_apply, sync_report
@@ -204,20 +208,7 @@ CLUSTERS_AT_ONCE: t.Final = 32
 
 SPEC = ArgumentSpec(
     options={
-        "clusters": {
-            "type": "list",
-            "elements": "dict",
-            "required": True,
-            "mutually_exclusive": [["kubeconfig", "kubeconfig_content"]],
-            "required_one_of": [["kubeconfig", "kubeconfig_content"]],
-            "options": {
-                "name": {"type": "str", "required": True},
-                "kubeconfig": {"type": "path"},
-                "kubeconfig_content": {"type": "str", "no_log": True},
-                "context": {"type": "str"},
-                "tls_server_name": {"type": "str"},
-            },
-        },
+        **CLUSTERS,
         "select": {"type": "str", "choices": list(SELECTIONS), "default": "not_ready"},
         "label_selector": {"type": "str"},
         "namespaces": {"type": "list", "elements": "str", "default": []},
@@ -228,41 +219,6 @@ SPEC = ArgumentSpec(
         "request_timeout": {"type": "float", "default": 10.0},
     }
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class Target:
-    """A cluster as it is opened."""
-
-    name: str
-    item: str
-    kubeconfig: t.Any
-    context: str | None
-    tls_server_name: str | None
-
-
-def targets(clusters: t.Sequence[t.Mapping[str, t.Any]]) -> list[Target]:
-    """Return the clusters, checked."""
-    check(clusters, "is empty.", item="clusters", rule="no-clusters", fix="give at least one cluster.")
-    found: list[Target] = []
-    for number, raw in enumerate(with_files(clusters)):
-        check(
-            raw["name"] not in {target.name for target in found},
-            f"{raw['name']} is there twice.",
-            item=f"clusters[{number}].name",
-            rule="unique-cluster-name",
-            fix="give each cluster once.",
-        )
-        found.append(
-            Target(
-                raw["name"],
-                f"clusters[{number}] ({raw['name']})",
-                raw["kubeconfig"],
-                raw.get("context") or None,
-                raw.get("tls_server_name") or None,
-            )
-        )
-    return found
 
 
 def work(

@@ -128,7 +128,7 @@ def shown(value: t.Any) -> str:
     return "a mapping" if isinstance(value, Mapping) else "a list" if isinstance(value, (list, tuple)) else "this"
 
 
-def validate(value: t.Any, schema: Schema, *, item: str) -> None:
+def validate(value: t.Any, schema: Mapping[str, t.Any], *, item: str) -> None:
     """Raise for the first breach, in the order in which the declaration is written.
 
     :param item: name of the whole; places below it are written ``item: a.b[2].c``.
@@ -152,7 +152,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 
 class _Walk:
-    def __init__(self, root: Schema, item: str) -> None:
+    def __init__(self, root: Mapping[str, t.Any], item: str) -> None:
         self._root = root
         self._item = item
         self._seen = 0
@@ -160,12 +160,12 @@ class _Walk:
     def _fail(self, path: str, rule: str, message: str, fix: str) -> t.NoReturn:
         raise InvalidInput(message, item=place(self._item, path), rule=rule, fix=fix)
 
-    def _resolved(self, schema: Schema) -> Schema:
+    def _resolved(self, schema: Mapping[str, t.Any]) -> Mapping[str, t.Any]:
         while "$ref" in schema:
             schema = self._root["$defs"][str(schema["$ref"]).rpartition("/")[2]]
         return schema
 
-    def one(self, value: t.Any, schema: Schema, path: str, depth: int) -> None:
+    def one(self, value: t.Any, schema: Mapping[str, t.Any], path: str, depth: int) -> None:
         """Check one value and what is in it."""
         schema = self._resolved(schema)
         self._seen += 1
@@ -181,14 +181,14 @@ class _Walk:
             if branch is not None:
                 self.one(value, branch, path, depth + 1)
 
-    def _fits(self, value: t.Any, schema: Schema) -> bool:
+    def _fits(self, value: t.Any, schema: Mapping[str, t.Any]) -> bool:
         try:
             _Walk(self._root, self._item).one(value, schema, "", 0)
         except InvalidInput:
             return False
         return True
 
-    def _scalar(self, value: t.Any, schema: Schema, path: str) -> None:
+    def _scalar(self, value: t.Any, schema: Mapping[str, t.Any], path: str) -> None:
         if "type" in schema and not is_type(value, schema["type"]):
             wanted = _TYPES[schema["type"]]
             # a text in the wrong place may be a password
@@ -206,7 +206,7 @@ class _Walk:
             if (low is not None and value < low) or (high is not None and value > high):
                 self._fail(path, "range", f"is {shown(value)}.", f"give a number from {low} to {high}.")
 
-    def _text(self, value: str, schema: Schema, path: str) -> None:
+    def _text(self, value: str, schema: Mapping[str, t.Any], path: str) -> None:
         short, long = schema.get("minLength", 0), schema.get("maxLength")
         if len(value) < short or (long is not None and len(value) > long):
             self._fail(
@@ -219,9 +219,9 @@ class _Walk:
             text = "this text" if schema.get("x-secret") else shown(value)
             self._fail(path, schema["x-rule"], f"{text} {schema['x-message']}", schema["x-fix"])
 
-    def _mapping(self, value: Mapping[t.Any, t.Any], schema: Schema, path: str, depth: int) -> None:
-        known: Mapping[str, Schema] = schema.get("properties", {})
-        patterns: Mapping[str, Schema] = schema.get("patternProperties", {})
+    def _mapping(self, value: Mapping[t.Any, t.Any], schema: Mapping[str, t.Any], path: str, depth: int) -> None:
+        known: Mapping[str, Mapping[str, t.Any]] = schema.get("properties", {})
+        patterns: Mapping[str, Mapping[str, t.Any]] = schema.get("patternProperties", {})
         rest = schema.get("additionalProperties", True)
         for key, inner in value.items():
             below = f"{path}.{key}" if path else str(key)
@@ -239,7 +239,7 @@ class _Walk:
                 self._fail(f"{path}.{key}" if path else key, "missing-key", "is missing.", f"add {key}.")
         self._count(len(value), schema.get("minProperties"), schema.get("maxProperties"), path, schema)
 
-    def _list(self, value: Sequence[t.Any], schema: Schema, path: str, depth: int) -> None:
+    def _list(self, value: Sequence[t.Any], schema: Mapping[str, t.Any], path: str, depth: int) -> None:
         self._count(len(value), schema.get("minItems"), schema.get("maxItems"), path, schema)
         if "items" in schema:
             for index, inner in enumerate(value):
@@ -249,7 +249,7 @@ class _Walk:
                 if any(_same(inner, other) for other in value[:index]):
                     self._fail(f"{path}[{index}]", "twice", f"{shown(inner)} is there twice.", "write it once.")
 
-    def _count(self, count: int, low: int | None, high: int | None, path: str, schema: Schema) -> None:
+    def _count(self, count: int, low: int | None, high: int | None, path: str, schema: Mapping[str, t.Any]) -> None:
         if (low is None or count >= low) and (high is None or count <= high):
             return
         allowed = f"{low or 0} to {high}" if high is not None else f"at least {low}"

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ansible_collections.hackspace.infra.plugins.module_utils._clients import cluster_targets
 from ansible_collections.hackspace.infra.plugins.module_utils._core.errors import InvalidInput
 from ansible_collections.hackspace.infra.plugins.module_utils._eso import model, sync_plan
-from ansible_collections.hackspace.infra.plugins.modules import eso_sync
 
 CASES = yaml.safe_load((Path(__file__).parent / "cases.yml").read_text())
 RIGHT = {
@@ -25,7 +25,7 @@ RIGHT = {
 
 def attempt(case: dict[str, t.Any]) -> None:
     if "clusters" in case:
-        eso_sync.targets(case["clusters"])
+        cluster_targets.targets(case["clusters"])
     elif "selection" in case:
         given = case["selection"]
         sync_plan.selection("not_ready", given.get("labels"), given.get("namespaces"))
@@ -51,7 +51,7 @@ def test_the_expected_error(case: dict[str, t.Any]) -> None:
 
 
 def test_every_rule_has_a_case() -> None:
-    source = "".join(inspect.getsource(module) for module in (model, sync_plan, eso_sync))
+    source = "".join(inspect.getsource(module) for module in (model, sync_plan, cluster_targets))
     rules = set(re.findall(r'rule="([a-z-]+)"', source)) - {"not-ready"}
     assert len(rules) > 20
     assert rules <= {case["rule"] for case in CASES}

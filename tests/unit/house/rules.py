@@ -27,7 +27,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "_flux": frozenset({"_kube"}),
     "_components": frozenset({"_kube"}),
     "_ceph": frozenset({"_kube"}),
-    "_rook": frozenset({"_kube", "_ceph"}),
+    "_rook": frozenset({"_kube", "_ceph", "_eso"}),
     "_talos": frozenset({"_kube"}),
     "_pve": frozenset({"_kube"}),
     "_graph": frozenset({"_kube"}),
