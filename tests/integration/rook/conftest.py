@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 hackspace.infra contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A cluster with the real definitions of Rook and of snapshots; modules run in this process."""
+"""A cluster with the definitions of Rook and of snapshots, External Secrets and OpenBao; modules run in this process."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import dataclasses
 import importlib
 import io
 import json
+import time
 import typing as t
 from pathlib import Path
 
@@ -29,6 +30,36 @@ class Site:
     """The lab, and what a test may do with it."""
 
     lab: Lab
+    root: str
+
+    @property
+    def openbao(self) -> dict[str, t.Any]:
+        """The module option ``openbao``."""
+        node = next(one for one in self.lab.openbao_nodes if one.name == self.lab.openbao_active())
+        return {
+            "url": node.address,
+            "tls_server_name": node.tls_server_name,
+            "ca_cert": str(self.lab.openbao_ca),
+            "auth_method": "token",
+            "token": self.root,
+        }
+
+    @property
+    def store(self) -> dict[str, t.Any]:
+        """How External Secrets reaches OpenBao."""
+        return {
+            "server": self.lab.openbao_nodes[0].address,
+            "mount": f"kubernetes-{CLUSTER}",
+            "audience": f"openbao-{CLUSTER}",
+            "ca_bundle": self.lab.openbao_ca.read_text(),
+        }
+
+    def bao(self, method: str, path: str, body: t.Any = None) -> tuple[int, t.Any]:
+        """Ask OpenBao as root."""
+        answer = self.lab.openbao_server(str(self.lab.openbao_active())).request(
+            method, f"/v1/{path}", body, token=self.root
+        )
+        return answer.status, answer.body
 
     @property
     def kubeconfig(self) -> str:
@@ -75,15 +106,28 @@ def _documents(path: Path) -> list[dict[str, t.Any]]:
     return [one for one in yaml.load_all(path.read_text(encoding="utf-8"), Loader=loader) if one]
 
 
+def _wire(site: Site) -> None:
+    """Give OpenBao a key/value engine, and let namespaces of Rook read their own OpenBao secrets."""
+    site.bao("POST", "sys/mounts/kv", {"type": "kv", "options": {"version": "2"}})
+    deadline = time.monotonic() + 60
+    while site.bao("GET", "kv/config")[0] != 200:
+        assert time.monotonic() < deadline, "the key/value engine"
+        time.sleep(0.2)
+    cluster = {"name": CLUSTER, "kubeconfig": site.kubeconfig, "access": {"namespaces": ["rook-*"]}}
+    result = site.call("jwt_reviewer", openbao=site.openbao, clusters=[cluster], verify="never")
+    assert not result.get("failed"), result
+
+
 @pytest.fixture(scope="package")
 def site(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Site]:
     lab = Lab("rook-tests", tmp_path_factory.mktemp("lab"))
     try:
-        lab.up([CLUSTER])
-        made = Site(lab)
+        lab.up(["openbao", CLUSTER, "eso"])
+        made = Site(lab, lab.init_openbao().root_token)
         snapshots = [one for path in rook_manifests.snapshots() for one in _documents(path)]
         made.apply(snapshots, "snapshot-definitions", wait=True)
         made.define("1.20")
+        _wire(made)
         yield made
     finally:
         lab.down(wipe=True)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 hackspace.infra contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""rook_consumers on a real API server with Rook's definitions: direct delivery, monitors, StorageClasses, one restart."""
+"""rook_consumers on a real API server with the definitions of Rook: direct delivery, monitors, StorageClasses, a restart."""
 
 from __future__ import annotations
 
