@@ -95,6 +95,15 @@ options:
     type: list
     elements: str
     default: []
+  confirm_removal:
+    description:
+      - Names of consumers with C(state=absent) that may be taken away. Without its name here one that is absent is
+        refused.
+      - Refused as long as there is a PersistentVolume or the content of a VolumeSnapshot in it. Namespaces stay.
+      - The Ceph users, RADOS namespaces and subvolume groups are taken away afterwards, by the modules for them.
+    type: list
+    elements: str
+    default: []
   restart_operator:
     description: Restart Rook's operator where it must notice something.
     type: bool
@@ -215,6 +224,13 @@ consumers:
       description: Objects that are no longer wanted and are kept, and why.
       type: list
       elements: str
+    removed:
+      description: Whether the consumer is absent, and nothing of it is left in its cluster.
+      type: bool
+    kept:
+      description: What stays of a consumer that was taken away, and why.
+      type: list
+      elements: str
     failed:
       description: Whether this consumer failed.
       type: bool
@@ -258,7 +274,7 @@ from ansible_collections.hackspace.infra.plugins.module_utils._kube.plan import 
 from ansible_collections.hackspace.infra.plugins.module_utils._kube.ports import listed
 from ansible_collections.hackspace.infra.plugins.module_utils._rook import consumer_apply as applying
 from ansible_collections.hackspace.infra.plugins.module_utils._rook import consumer_plan as planning
-from ansible_collections.hackspace.infra.plugins.module_utils._rook import delivery, findings
+from ansible_collections.hackspace.infra.plugins.module_utils._rook import delivery, findings, removal
 from ansible_collections.hackspace.infra.plugins.module_utils._rook import facts as facts_
 from ansible_collections.hackspace.infra.plugins.module_utils._rook.consumer_apply import Outcome
 from ansible_collections.hackspace.infra.plugins.module_utils._rook.model import Consumer
@@ -287,6 +303,7 @@ SPEC = OWNERSHIP.merge(
             "stores": {"type": "dict", "default": {}},
             "recreate_storage_classes": {"type": "list", "elements": "str", "default": []},
             "restart_operator": {"type": "bool", "default": True},
+            "confirm_removal": {"type": "list", "elements": "str", "default": []},
             "force_conflicts": {"type": "bool", "default": False},
             "label_domain": {"type": "str", "default": DEFAULT_LABEL_DOMAIN},
             "wait_timeout": {"type": "int", "default": 60},
@@ -318,7 +335,9 @@ def main(module: AnsibleModule) -> dict[str, t.Any]:
     declared = targets(params["clusters"])
     ceph, found = findings.judge(params["ceph"], facts, clusters=[one.name for one in declared])
     findings.refuse(found)
-    consumers = [one for one in ceph.consumers if not one.absent] if ceph else []
+    everybody = ceph.consumers if ceph else ()
+    removal.check_confirmed(everybody, params["confirm_removal"])
+    consumers = [one for one in everybody if not one.absent]
     check(facts.fsid, "is not given.", item="facts.fsid", rule="fsid-missing", fix="give what ceph fsid says.")
     delivery.check_keys(consumers, keys)
     settings = planning.Settings(
@@ -351,12 +370,12 @@ def main(module: AnsibleModule) -> dict[str, t.Any]:
         clients = {
             one.name: stack.enter_context(open_cluster(one, timeout=params["request_timeout"]))
             for one in declared
-            if one.name in {each.cluster for each in consumers}
+            if one.name in {each.cluster for each in everybody}
         }
         facts = _with_kernels(facts, consumers, clients)
         found = findings.judge(params["ceph"], facts, clusters=[one.name for one in declared])[1]
         findings.refuse(found)
-        outcomes = _prepare(consumers, clients, settings)
+        outcomes = _prepare(everybody, clients, settings)
         plan = Plan()
         if stored:
             bao = stack.enter_context(open_openbao(params["openbao"]))
@@ -371,8 +390,7 @@ def main(module: AnsibleModule) -> dict[str, t.Any]:
         one = outcome.consumer
         paths = {f"{params['kv_mount']}/{delivery.kv_path(one, role, settings.kv_prefix)}" for role in one.roles}
         reports.append(outcome.as_dict(len(paths & written) if one.delivery == OPENBAO else 0))
-        if outcome.prepared:
-            plan.extend(outcome.prepared.plan)
+        plan.extend(outcome.plan)
     warnings = [one for one in found if one.level == "warning"]
     plan.warnings += [str(one) for one in warnings]
     plan.warnings += [
@@ -404,7 +422,11 @@ def _prepare(
         for outcome in outcomes:
             if outcome.consumer.cluster == name:
                 try:
-                    outcome.prepared = planning.prepare(clients[name], outcome.consumer, settings)
+                    if outcome.consumer.absent:
+                        others = removal.Neighbours.of(outcome.consumer, consumers)
+                        outcome.removal = removal.prepare(clients[name], outcome.consumer, settings.domain, others)
+                    else:
+                        outcome.prepared = planning.prepare(clients[name], outcome.consumer, settings)
                 except HackspaceError as error:
                     outcome.problem = error
 
@@ -422,10 +444,15 @@ def _carry_out(
 ) -> None:
     def cluster(name: str) -> None:
         for outcome in outcomes:
-            if outcome.consumer.cluster != name or outcome.prepared is None:
+            if outcome.consumer.cluster != name or outcome.problem:
                 continue
             try:
-                if not check_mode:
+                if outcome.removal is not None:
+                    if not check_mode:
+                        removal.execute(clients[name], outcome.removal, timeout=timeout)
+                        outcome.removed = True
+                    continue
+                if outcome.prepared is not None and not check_mode:
                     applying.execute(clients[name], outcome.prepared, timeout=timeout)
                 outcome.users, outcome.late = applying.delivered(
                     clients[name], outcome.consumer, settings, timeout=0.0 if check_mode else timeout

@@ -19,6 +19,7 @@ from . import delivery, names
 from .consumer_plan import Prepared, Recreate, Restart, Rewrite, Settings
 from .model import Consumer
 from .ports import Cluster, Store
+from .removal import Removal
 from .schema import DIRECT
 
 #: Seconds between two looks at Secrets that are being delivered, at first and at most.
@@ -187,6 +188,15 @@ class Outcome:
     users: Mapping[str, str] = dataclasses.field(default_factory=dict)
     late: Sequence[str] = ()
     problem: HackspaceError | None = None
+    removal: Removal | None = None
+    removed: bool = False
+
+    @property
+    def plan(self) -> Plan:
+        """Return what was planned in the cluster."""
+        if self.removal is not None:
+            return self.removal.plan
+        return self.prepared.plan if self.prepared is not None else Plan()
 
     def as_dict(self, stored: int = 0) -> dict[str, t.Any]:
         """Return it for a report.
@@ -197,13 +207,15 @@ class Outcome:
         return {
             "name": self.consumer.name,
             "cluster": self.consumer.cluster,
-            "changed": bool(stored or (made and made.plan.changed)),
+            "changed": bool(stored or self.plan.changed),
             "users": dict(self.users),
             "waiting": list(self.late),
             "delivered": not self.problem and not self.late and bool(self.users),
             "monitors": made.drift.as_dict() if made else {},
             "storage_classes": [one.as_dict() for one in made.differences] if made else [],
             "stale": list(made.planned.stale) if made else [],
+            "removed": self.removed or (self.removal is not None and not self.removal.plan.changed),
+            "kept": list(self.removal.kept) if self.removal else [],
             "failed": self.problem is not None,
             "problem": str(self.problem) if self.problem else "",
         }

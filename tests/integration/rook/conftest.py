@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 hackspace.infra contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A cluster with the definitions of Rook and of snapshots, External Secrets and OpenBao; modules run in this process."""
+"""A cluster with Rook's and snapshots' definitions, External Secrets and OpenBao; modules run in this process."""
 
 from __future__ import annotations
 

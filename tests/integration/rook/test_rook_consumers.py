@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 hackspace.infra contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""rook_consumers on a real API server with the definitions of Rook: direct delivery, monitors, StorageClasses, a restart."""
+"""rook_consumers on a real API server with Rook's definitions: delivery, monitors, StorageClasses, a restart."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import copy
 import dataclasses
 import itertools
 import json
+import time
 import typing as t
 
 import pytest
@@ -274,3 +275,68 @@ def test_a_cluster_that_is_down_holds_up_no_other(one: One, tmp_path: t.Any) -> 
     by_name = {each["name"]: each for each in result["consumers"]}
     assert by_name[one.name]["delivered"]
     assert by_name["down"]["failed"]
+
+
+def test_a_consumer_goes_when_it_was_named_and_holds_nothing(one: One) -> None:
+    one.run()
+    one.consumer["state"] = "absent"
+    assert "removal-not-confirmed" in one.call()["msg"]
+    volume = {
+        "metadata": {"name": f"pvc-{one.name}"},
+        "spec": {
+            "capacity": {"storage": "1Gi"},
+            "accessModes": ["ReadWriteOnce"],
+            "persistentVolumeReclaimPolicy": "Retain",
+            "csi": {
+                "driver": f"{one.name}.rbd.csi.ceph.com",
+                "volumeHandle": "0001-0009-member",
+                "volumeAttributes": {"clusterID": f"{one.name}-vm-prod"},
+            },
+        },
+    }
+    one.site.ask("POST", "/api/v1/persistentvolumes", volume)
+    refused = one.call(confirm_removal=[one.name])
+    assert f"pvc-{one.name}" in refused["msg"]
+    assert one.site.ask("GET", f"{SC}/{one.name}-block")
+    one.site.ask("DELETE", f"/api/v1/persistentvolumes/pvc-{one.name}")
+    one.as_the_operator_writes("pve1=192.0.2.11:3300")  # with its finalizer
+    checked = one.run(check=True, confirm_removal=[one.name])
+    assert one.site.ask("GET", f"{SC}/{one.name}-block")
+    done = one.run(confirm_removal=[one.name])
+    assert one.lines(done) == one.lines(checked)
+    assert done["consumers"][0]["removed"]
+    lines = one.lines(done)
+    order = [
+        next(i for i, line in enumerate(lines) if kind in line)
+        for kind in ("StorageClass", "CephBlockPoolRadosNamespace", "CephCluster", "Secret", "hackspace-inventory")
+    ]
+    assert order == sorted(order)
+    assert one.site.ask("GET", f"{SC}/{one.name}-block") is None
+    assert one.site.ask("GET", one.monitors_path()) is None
+    assert one.site.ask("GET", f"/api/v1/namespaces/{one.name}/secrets/rook-csi-rbd-node") is None
+    again = one.run(confirm_removal=[one.name])
+    assert not again["changed"]
+    assert again["consumers"][0]["removed"]
+
+
+def test_ten_consumers_with_three_storage_classes_each_cost_little_when_nothing_changes(site: Site) -> None:
+    consumers, keys = [], {}
+    for _count in range(10):
+        made = One(site, f"c{next(_NUMBERS)}")
+        made.consumer["block"].append({"storage_class": f"{made.name}-cold", "pool": "meta", "data_pool": "cold"})
+        consumers.append(made.consumer)
+        keys |= made.keys
+    given: dict[str, t.Any] = {
+        "ceph": {"consumers": consumers},
+        "facts": {"fsid": FSID, "monitors": MONITORS},
+        "keys": keys,
+        "clusters": [{"name": CLUSTER, "kubeconfig": site.kubeconfig}],
+    }
+    first = site.call("rook_consumers", **given)
+    assert not first.get("failed"), first
+    began = time.monotonic()
+    again = site.call("rook_consumers", **given)
+    seconds = time.monotonic() - began
+    assert not again["changed"]
+    assert again["requests"] <= 10 * 18
+    assert seconds < 3, seconds
