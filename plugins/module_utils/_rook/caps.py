@@ -22,6 +22,28 @@ from .schema import STRICT
 Caps = Mapping[str, Grants]
 
 _BLOCKLIST: t.Final = "allow command 'osd blocklist'"
+#: What ceph-csi asks of the manager about volumes of CephFS: on nodes, and where volumes are made.
+_NODE: t.Final = ("fs subvolume info", "fs subvolume getpath", "fs subvolume snapshot info", "fs clone status")
+_CLONE: t.Final = "fs subvolume snapshot clone"
+_PROVISIONER: t.Final = (
+    *_NODE,
+    "fs subvolumegroup create",
+    "fs subvolume create",
+    "fs subvolume ls",
+    "fs subvolume resize",
+    "fs subvolume rm",
+    "fs subvolume metadata get",
+    "fs subvolume metadata ls",
+    "fs subvolume metadata set",
+    "fs subvolume metadata rm",
+    "fs subvolume snapshot create",
+    "fs subvolume snapshot ls",
+    "fs subvolume snapshot metadata set",
+    "fs subvolume snapshot metadata rm",
+    "fs subvolume snapshot rm",
+    _CLONE,
+    "fs clone cancel",
+)
 _HEALTH: t.Final = "allow r, allow command quorum_status, allow command version"
 
 
@@ -69,6 +91,21 @@ def _each(files: Iterable[Files], text: t.Callable[[Files], str]) -> list[str]:
     return list(dict.fromkeys(text(one) for one in files))
 
 
+def _commands(files: Iterable[Files], commands: Iterable[str]) -> list[str]:
+    """Return a grant for each command on each subvolume group.
+
+    A grant for the whole module volumes would not do: Ceph looks at no arguments there.
+    """
+    return list(
+        dict.fromkeys(
+            f"allow command '{command}' with vol_name={one.filesystem} group_name={one.subvolume_group}"
+            + (f" target_group_name={one.subvolume_group}" if command == _CLONE else "")
+            for one in files
+            for command in commands
+        )
+    )
+
+
 def _files(consumer: Consumer, role: str) -> dict[str, list[str]]:
     node = role == "cephfs-node"
     if consumer.profile != STRICT:
@@ -81,10 +118,7 @@ def _files(consumer: Consumer, role: str) -> dict[str, list[str]]:
         }
     return {
         "mon": _each(consumer.files, lambda one: f"allow r fsname={one.filesystem}"),
-        "mgr": _each(
-            consumer.files,
-            lambda one: f"allow module volumes with vol_name={one.filesystem} group_name={one.subvolume_group} rw",
-        ),
+        "mgr": _commands(consumer.files, _NODE if node else _PROVISIONER),
         "osd": [
             *_each(
                 consumer.files,
