@@ -66,7 +66,7 @@ class _Elsewhere:
             raise HackspaceError(
                 f"{self._argv[0]} ended with {code}: {last}",
                 rule="ceph-bindings",
-                fix="install python3-rados and python3-rbd, or name a Python that has them: ansible_python_interpreter.",
+                fix="install python3-rados and python3-rbd, or set ansible_python_interpreter to one with them.",
             ) from None
         if "unreachable" in answer:
             raise ConnectionError(answer["code"], answer["unreachable"])
