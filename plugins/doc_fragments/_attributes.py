@@ -76,3 +76,13 @@ attributes:
     membership:
       - hackspace.infra.kube
 """
+
+    ACTIONGROUP_CEPH = r"""
+options: {}
+attributes:
+  action_group:
+    description: Use C(group/hackspace.infra.ceph) in C(module_defaults) to set defaults for this module.
+    support: full
+    membership:
+      - hackspace.infra.ceph
+"""

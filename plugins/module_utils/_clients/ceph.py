@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 
+from .._ceph.apply import DONE
 from .._ceph.ports import Answer, Command
 from .._core.encrypt import Program
 from .._core.errors import HackspaceError, InvalidInput, Unreachable
@@ -123,7 +124,7 @@ class Ceph:
         if answers:
             last, command = answers[-1], commands[len(answers) - 1]
             if last.code and last.code not in command.ok:
-                raise failure(command, last)
+                raise failure(command, last, done=len(answers) - 1)
         return answers
 
     def close(self) -> None:
@@ -131,12 +132,19 @@ class Ceph:
         self._session.close()
 
 
-def failure(command: Command, answer: Answer) -> HackspaceError:
-    """Return the error of a command that Ceph did not carry out."""
+def failure(command: Command, answer: Answer, *, done: int) -> HackspaceError:
+    """Return the error of a command that Ceph did not carry out.
+
+    :param done: how many commands before it were carried out.
+    """
     rule, words, fix = _WORDS.get(answer.code, ("ceph-error", f"error {-answer.code}", "read what Ceph says."))
     said = " ".join(answer.said.split())[:400]
     return HackspaceError(
-        f"{words}: {said}" if said else f"{words}.", item=f"ceph {command.prefix}", rule=rule, fix=fix
+        f"{words}: {said}" if said else f"{words}.",
+        item=f"ceph {command.prefix}",
+        rule=rule,
+        fix=fix,
+        data={DONE: done},
     )
 
 

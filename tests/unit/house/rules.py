@@ -344,7 +344,11 @@ def modules(root: Path) -> list[str]:
 
 
 #: Action group -> the fragment with the connection options at top level.
-GROUPS = {"openbao": "hackspace.infra._openbao", "kube": "hackspace.infra._kube"}
+GROUPS = {
+    "openbao": "hackspace.infra._openbao",
+    "kube": "hackspace.infra._kube",
+    "ceph": "hackspace.infra._ceph",
+}
 
 
 def action_groups(root: Path) -> list[str]:
