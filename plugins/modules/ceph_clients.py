@@ -46,7 +46,7 @@ options:
         default: []
       retire:
         description:
-          - What becomes of generations that neither count nor are to be kept, higher ones as well. V(never) leaves them,
+          - What becomes of generations that neither count nor are to be kept, also of higher ones. V(never) leaves all,
             V(unused) deletes those with which nobody is logged in at any monitor, V(always) deletes all.
           - Clients of kernels (RBD, CephFS) stay logged in as long as something is mapped or mounted. All monitors must
             answer for V(unused).

@@ -232,7 +232,7 @@ def _applications(pool: Pool, now: frozenset[str]) -> list[Command]:
 
 
 def _set(pool: str, name: str, value: t.Any) -> Command:
-    arguments = {"pool": pool, "var": name, "val": _text(value)}
+    arguments: dict[str, t.Any] = {"pool": pool, "var": name, "val": _text(value)}
     if name == "size" and value == 1:
         arguments["yes_i_really_mean_it"] = True
     return Command("osd pool set", arguments)

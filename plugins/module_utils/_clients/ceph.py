@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 
+from .._ceph import pve
 from .._ceph.apply import DONE
 from .._ceph.ports import Answer, Command
 from .._core.encrypt import Program
@@ -191,6 +192,15 @@ def login_of(params: Mapping[str, t.Any]) -> dict[str, t.Any]:
         "keyring": params.get("keyring"),
         "timeout": params["timeout"],
     }
+
+
+def pve_storages() -> list[pve.Storage]:
+    """Return what Proxmox VE stores in Ceph; nothing on a node without Proxmox VE."""
+    try:
+        with open(pve.STORAGE_FILE, encoding="utf-8") as stream:
+            return pve.parse(stream.read())
+    except FileNotFoundError:
+        return []
 
 
 @contextlib.contextmanager
