@@ -43,7 +43,7 @@ options:
         choices: [present, absent]
         default: present
   device_classes:
-    description: OSDs by the device class they are to have, such as C({ssd: [0, 1]}).
+    description: Lists of OSDs by the device class they are to have.
     type: dict
     default: {}
   move_data:
@@ -68,6 +68,8 @@ EXAMPLES = r"""
     rules:
       - name: nvme
         device_class: nvme
+    device_classes:
+      nvme: [0, 3, 6]
 """
 
 RETURN = r"""
