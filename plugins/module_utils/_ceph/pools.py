@@ -258,9 +258,10 @@ def _attributes(one: Mapping[str, t.Any], erasure: Erasure | None, item: str) ->
     )
     low, high, start = found.get("pg_num_min"), found.get("pg_num_max"), found.get("pg_num")
     check(
-        all(number is None or number >= 1 for number in (low, high, start))
-        and (low is None or high is None or low <= high),
-        "numbers of placement groups are from 1, and pg_num_min is not above pg_num_max.",
+        all(number is None or number >= 0 for number in (low, high))
+        and (start is None or start >= 1)
+        and not (low and high and low > high),
+        "pg_num is from 1, and pg_num_min not above pg_num_max.",
         item=item,
         rule="pool-pg-range",
         fix="correct pg_num, pg_num_min and pg_num_max.",

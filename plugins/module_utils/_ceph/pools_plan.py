@@ -161,7 +161,8 @@ def _keep(pool: Pool, there: Existing, present: Present, result: Plan, *, adopt:
         about["init"] = True
         before, after = {**before, "init": False}, {**after, "init": True}
         steps = [*steps, Command("init", {"pool": pool.name}, "rbd")]
-    remember = [marks.put("pool", pool.name, about)] if not ours or about.get("init") else []
+    new = not ours or about != dict(present.marks.about("pool", pool.name))
+    remember = [marks.put("pool", pool.name, about)] if new else []
     if not after:
         if ours or not adopt:
             result.unchanged += 1

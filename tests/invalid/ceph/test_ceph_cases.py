@@ -67,9 +67,7 @@ def attempt(case: dict[str, t.Any]) -> None:
     elif "namespaces" in case:
         namespaces.check_pools(namespaces.parse(case["namespaces"]), existing, [])
     elif "groups" in case:
-        subvolumes.check_filesystems(
-            subvolumes.parse(case["groups"]), subvolumes.filesystems(server.FILESYSTEMS)
-        )
+        subvolumes.check_filesystems(subvolumes.parse(case["groups"]), subvolumes.filesystems(server.FILESYSTEMS))
     else:
         wanted = settings.parse(case.get("settings", []))
         flags = settings.flags(case.get("flags", {}))

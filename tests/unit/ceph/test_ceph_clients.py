@@ -25,9 +25,7 @@ def present(*names: str, marks_: marks.Marks = OURS, texts: t.Mapping[str, str] 
 
 
 def plan(there: t.Any, *, adopt: bool = False, **declared: t.Any) -> tuple[Plan, clients_plan.State]:
-    made, states = clients_plan.plan(
-        there, clients.parse([{"name": "x", "caps": CAPS, **declared}]), adopt=adopt
-    )
+    made, states = clients_plan.plan(there, clients.parse([{"name": "x", "caps": CAPS, **declared}]), adopt=adopt)
     return made, states[0]
 
 
