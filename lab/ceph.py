@@ -9,6 +9,7 @@ a file of their own.
 from __future__ import annotations
 
 import base64
+import contextlib
 import functools
 import json
 import os
@@ -22,7 +23,7 @@ import subprocess
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -135,7 +136,7 @@ class Ceph:
         self.folder = state / COMPONENT
         self.conf = self.folder / "ceph.conf"
         self.keyring = self.folder / "ceph.client.admin.keyring"
-        self.audit_log = self.folder / "audit.log"
+        self.audit_log = self.folder / f"audit.mon.{MONITORS[0]}.log"
         self.bin = self.folder / "bin"
         self.port_names = [
             f"{COMPONENT}-{name}.{kind}" for name in MONITORS for kind in ("v1", "v2", "v1-other", "v2-other")
@@ -381,7 +382,7 @@ mon data = {folder}/mon.$id
 keyring = {folder}/mon.$id/keyring
 log to stderr = true
 mon cluster log to file = true
-mon cluster log file = default={folder}/cluster.log audit={self.audit_log}
+mon cluster log file = default={folder}/cluster.$name.log audit={folder}/audit.$name.log
 mon cluster log file level = debug
 mon allow pool size one = true
 mon allow pool delete = true
@@ -480,7 +481,7 @@ log to stderr = true
             "commands": [dict(one) for one in commands],
             **({"key": key} if key else {"keyring": str(self.keyring)}),
         }
-        with self.started(order) as child:
+        with self._started() as child:
             try:
                 out, errors = child.communicate(json.dumps(order).encode(), timeout=timeout + 60)
             except subprocess.TimeoutExpired:
@@ -490,8 +491,7 @@ log to stderr = true
             raise LabError(f"asking Ceph failed:\n{errors.decode(errors='replace')[-2000:]}")
         return [Answer(one["code"], one["out"], one["said"]) for one in json.loads(out)]
 
-    def started(self, order: Mapping[str, Any]) -> subprocess.Popen[bytes]:
-        """Start a process that takes an order."""
+    def _started(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [_PYTHON, str(_ASK)],
             stdin=subprocess.PIPE,
@@ -499,6 +499,20 @@ log to stderr = true
             stderr=subprocess.PIPE,
             env={**os.environ, **self.environment},
         )
+
+    @contextlib.contextmanager
+    def holding(self, order: Mapping[str, Any]) -> Iterator[None]:
+        """Run an order next to the caller, such as one that stays logged in (``hold``); ended at the latest here."""
+        with self._started() as child:
+            try:
+                if child.stdin is None:
+                    raise LabError("no way to give an order")
+                child.stdin.write(json.dumps(dict(order)).encode())
+                child.stdin.close()
+                yield
+            finally:
+                child.kill()
+                child.wait()
 
     def command(self, prefix: str, *, target: str = "mon", **arguments: Any) -> Any:
         """Send one command as the administrator and return what comes back.
@@ -515,11 +529,17 @@ log to stderr = true
         return str(self.command("auth get-key", entity=user)["key"])
 
     def written(self) -> list[str]:
-        """The commands that changed something, as the monitors' audit log has them; the lab's own as well."""
-        if not self.audit_log.is_file():
-            return []
-        lines = self.audit_log.read_text(errors="replace").splitlines()
-        return [line for line in lines if " : audit [INF] " in line and line.endswith(": finished")]
+        """The commands so far by which somebody changed something, as the monitors' audit log has them."""
+        marker = f"lab-{uuid.uuid4()}"
+        self.command("config-key set", key="lab/marker", val=marker)
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            lines = self.audit_log.read_text(errors="replace").splitlines() if self.audit_log.is_file() else []
+            if any(marker in line for line in lines):
+                done = [line for line in lines if "audit [INF]" in line and line.rstrip().endswith(": finished")]
+                return [line for line in done if "lab/marker" not in line]
+            time.sleep(0.1)
+        raise LabError(f"{self.audit_log} does not have the newest command")
 
     def move(self, name: str) -> Callable[[], None]:
         """Tell the monitors that one gets its other addresses; returns what writes it down once it is stopped."""

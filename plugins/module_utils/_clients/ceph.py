@@ -87,9 +87,9 @@ def python_of(script: str) -> list[str] | None:
     except OSError:
         return None
     words = first.decode("utf-8", "replace").removeprefix("#!").split()
-    if not first.startswith(b"#!") or not words or "python" not in words[-1].rpartition("/")[2]:
-        return None
-    return words[1:] if words[0].endswith("/env") else words
+    if words and words[0].endswith("/env"):
+        words = words[1:]
+    return words if first.startswith(b"#!") and words and "python" in words[0].rpartition("/")[2] else None
 
 
 class Ceph:

@@ -201,6 +201,7 @@ def test_monitors_pools_filesystems() -> None:
         ("#!/usr/bin/python3\n", ["/usr/bin/python3"]),
         ("#! /usr/bin/python3.11\n", ["/usr/bin/python3.11"]),
         ("#!/usr/bin/env python3\n", ["python3"]),
+        ("#!/usr/bin/python3 -s\n", ["/usr/bin/python3", "-s"]),
         ("#!/bin/sh\n", None),
         ("\x7fELF", None),
     ],
