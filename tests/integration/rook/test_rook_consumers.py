@@ -320,7 +320,8 @@ def test_a_consumer_goes_when_it_was_named_and_holds_nothing(one: One) -> None:
 
 
 def test_ten_consumers_with_three_storage_classes_each_cost_little_when_nothing_changes(site: Site) -> None:
-    consumers, keys = [], {}
+    consumers: list[dict[str, t.Any]] = []
+    keys: dict[str, str] = {}
     for _count in range(10):
         made = One(site, f"c{next(_NUMBERS)}")
         made.consumer["block"].append({"storage_class": f"{made.name}-cold", "pool": "meta", "data_pool": "cold"})

@@ -82,7 +82,7 @@ def imported(version: str, folder: Path, **more: str) -> tuple[dict[str, dict[st
         if "create" in words and not entry["stdin"]:
             name = next(word for word in reversed(words) if not word.startswith("--"))
             pairs = [word.removeprefix("--from-literal=").split("=", 1) for word in words if "literal" in word]
-            literals[name] = dict(pairs)  # type: ignore[arg-type]
+            literals[name] = dict(pairs)
     return made, literals
 
 
