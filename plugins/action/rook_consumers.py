@@ -1,12 +1,72 @@
 # SPDX-FileCopyrightText: 2026 hackspace.infra contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to the collection: may change at any time.
-"""Reads the login to OpenBao and the kubeconfigs from files, encrypted ones too, and passes them on in memory."""
+"""Takes Ceph keys from the host of the task, and runs the module on the controller with them, all in memory.
+
+The task belongs to a node of the Ceph cluster; clusters and OpenBao are reached from the controller, where kubeconfigs
+and logins are. Keys come back sealed (module ceph_keys), as Ansible prints results of other machines with ``-vvv``.
+"""
 
 from __future__ import annotations
 
+import os
+import sys
+import typing as t
+
+from ..module_utils._core import seal
+from ..module_utils._core.errors import HackspaceError
+from ..module_utils._rook import model
+from ..module_utils._tiers.model import plain
+from ..plugin_utils._secret_files import SecretReader
 from .jwt_reviewer import ActionModule as JoinedAction
+
+#: Options of this action that are for the node of the Ceph cluster.
+_CONNECTION: t.Final = ("conf", "user", "keyring", "timeout")
 
 
 class ActionModule(JoinedAction):
-    """Files become values, in check mode too."""
+    """Keys and files become values, in check mode too."""
+
+    def work(self, reader: SecretReader, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        node = args.pop("provider", None) or {}
+        if args.get("keys") is None:
+            login = {name: node[name] for name in _CONNECTION if name in node}
+            args["keys"] = self._keys(args.get("ceph"), login, task_vars)
+            task_vars = self._here(task_vars)
+        return self.module(self.fill(reader, args), task_vars)
+
+    def _keys(self, ceph: t.Any, node: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, str]:
+        """Return the keys of the users that there are."""
+        consumers = model.read(plain(ceph))[0].consumers
+        users = [one.entity(role) for one in consumers if not one.absent for role in one.roles]
+        if not users:
+            return {}
+        secret = seal.one_use()
+        result = self._execute_module(
+            module_name="hackspace.infra.ceph_keys",
+            module_args={**node, "users": users, "seal": secret},
+            task_vars=task_vars,
+        )
+        if result.get("failed"):
+            error = result.get("error") or {}
+            raise HackspaceError(
+                str(result.get("msg") or "the module ceph_keys failed."),
+                item=f"host {task_vars.get('inventory_hostname')}",
+                rule=str(error.get("rule") or "ceph-keys"),
+                fix=str(error.get("fix") or "run this task on a node of the Ceph cluster, as root."),
+            )
+        sealed: dict[str, str] = result.get("sealed") or {}
+        return {entity: seal.unseal(secret, entity, text) for entity, text in sealed.items()}
+
+    def _here(self, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        """Go on on the controller, as the user who runs Ansible."""
+        self._connection = self._shared_loader_obj.connection_loader.get(
+            "ansible.builtin.local",
+            self._play_context,
+            new_stdin=None,
+            task_uuid=self._task._uuid,
+            ansible_playbook_pid=str(os.getppid()),
+        )
+        self._connection.set_options(var_options={})
+        self.check_safe()
+        return {**task_vars, "ansible_python_interpreter": sys.executable}

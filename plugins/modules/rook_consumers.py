@@ -33,7 +33,8 @@ extends_documentation_fragment:
   - hackspace.infra._rook
 attributes:
   check_mode:
-    details: Reads only. Whether External Secrets has delivered is looked at once.
+    details: Reads only. Whether External Secrets has delivered is looked at once. Keys of users that are not made yet
+      count as changed.
 options:
   ceph:
     description: The Ceph cluster and its consumers, as C(platform_ceph) in the inventory.
@@ -44,10 +45,32 @@ options:
       C(fsid) and C(monitors).
     type: dict
     required: true
-  keys:
-    description: Keys of the consumers' Ceph users, by name with C(client.).
+  provider:
+    description:
+      - How Ceph is reached on the host of the task, which is a node of the Ceph cluster. The Ceph keys are taken from
+        there, in memory. Everything else happens on the controller.
+      - Not used with O(keys).
     type: dict
-    required: true
+    suboptions:
+      conf:
+        description: Configuration of Ceph.
+        type: path
+        default: /etc/ceph/ceph.conf
+      user:
+        description: Ceph user that may read the keys of others.
+        type: str
+        default: client.admin
+      keyring:
+        description: Its keyring. By default what the configuration says.
+        type: path
+      timeout:
+        description: Seconds to wait for an answer.
+        type: int
+        default: 30
+  keys:
+    description: Keys of the consumers' Ceph users, by name with C(client.), where they come from elsewhere. Then the
+      task runs on the controller.
+    type: dict
   clusters:
     description: The clusters of the consumers. Others may be among them.
     type: list
@@ -137,6 +160,7 @@ options:
     type: float
     default: 10.0
 seealso:
+  - module: hackspace.infra.ceph_keys
   - plugin: hackspace.infra.rook_external_objects
     plugin_type: filter
   - plugin: hackspace.infra.ceph_consumer_findings
@@ -144,11 +168,12 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Bring all consumers to what the inventory says
+- name: Bring all consumers to what the inventory says, with the keys that pve1 has
+  delegate_to: pve1
+  become: true
   hackspace.infra.rook_consumers:
     ceph: "{{ platform_ceph }}"
     facts: "{{ ceph_facts }}"
-    keys: "{{ ceph_keys }}"
     clusters:
       - {name: core-infra, kubeconfig: ~/.kube/core-infra}
       - {name: member-prod, kubeconfig: ~/.kube/member-prod.vault}
@@ -288,7 +313,17 @@ SPEC = OWNERSHIP.merge(
         options={
             "ceph": {"type": "dict", "required": True},
             "facts": {"type": "dict", "required": True},
-            "keys": {"type": "dict", "required": True, "no_log": True},
+            # read by the action plugin
+            "provider": {
+                "type": "dict",
+                "options": {
+                    "conf": {"type": "path", "default": "/etc/ceph/ceph.conf"},
+                    "user": {"type": "str", "default": "client.admin"},
+                    "keyring": {"type": "path", "no_log": False},
+                    "timeout": {"type": "int", "default": 30},
+                },
+            },
+            "keys": {"type": "dict", "no_log": True},
             **CLUSTERS,
             "openbao": {
                 "type": "dict",
@@ -315,7 +350,7 @@ SPEC = OWNERSHIP.merge(
 
 def take_keys(module: AnsibleModule) -> dict[str, Secret]:
     """Return the Ceph keys; nothing of them is left in the arguments, which are part of every result."""
-    given = module.params["keys"]
+    given = module.params["keys"] or {}
     hide(module, *(str(key) for key in given.values()))
     module.params["keys"] = dict.fromkeys(given, HIDDEN)
     return {str(entity): Secret(str(key)) for entity, key in given.items()}
@@ -339,6 +374,8 @@ def main(module: AnsibleModule) -> dict[str, t.Any]:
     removal.check_confirmed(everybody, params["confirm_removal"])
     consumers = [one for one in everybody if not one.absent]
     check(facts.fsid, "is not given.", item="facts.fsid", rule="fsid-missing", fix="give what ceph fsid says.")
+    if module.check_mode:
+        keys = {**delivery.not_made_yet(consumers), **keys}
     delivery.check_keys(consumers, keys)
     settings = planning.Settings(
         fsid=facts.fsid,

@@ -88,6 +88,11 @@ def check_keys(consumers: Iterable[Consumer], keys: Mapping[str, Secret]) -> Non
         )
 
 
+def not_made_yet(consumers: Iterable[Consumer]) -> dict[str, Secret]:
+    """Return something in place of every key, for a plan that is made before the users are."""
+    return {one.entity(role): Secret("not made yet") for one in consumers for role in one.roles}
+
+
 # -- direct --------------------------------------------------------------------------------------------------------
 
 
