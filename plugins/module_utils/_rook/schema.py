@@ -77,10 +77,10 @@ _USER: t.Final = pattern(
     "give the name without 'client.' and without the generation at its end, for example csi-rbd-node-prod.",
 )
 _VERSION: t.Final = pattern(
-    r"v?[0-9]+\.[0-9]+(\.[0-9]+)?|master",
+    r"v?[0-9]+\.[0-9]+(\.[0-9]+)?|next",
     "rook-version",
     "is no version of Rook.",
-    'give it as text, for example "1.20", or master.',
+    'give it as text, for example "1.20", or next for what is not released yet.',
 )
 _ADDRESS: t.Final = pattern(
     r"[0-9A-Fa-f:.\[\]]{2,60}",

@@ -13,9 +13,9 @@ from .._core.errors import InvalidInput
 
 _VERSION: t.Final = re.compile(r"v?(\d+)\.(\d+)(?:\.(\d+))?")
 _CEPH: t.Final = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")
-#: The oldest that is rendered for; ``master`` is newer than every release.
+#: The oldest that is rendered for; ``next``, what is not released yet, is newer than all.
 OLDEST: t.Final = (1, 17)
-MASTER: t.Final = (9999, 0)
+NEXT: t.Final = (9999, 0)
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -31,15 +31,15 @@ class Rook:
 
         :raises InvalidInput: rules ``rook-version``, ``rook-too-old``.
         """
-        if text == "master":
-            return cls(*MASTER)
+        if text == "next":
+            return cls(*NEXT)
         found = _VERSION.fullmatch(text)
         if found is None:
             raise InvalidInput(
                 f"{text!r} is no version of Rook.",
                 item=item,
                 rule="rook-version",
-                fix='give it as text, for example "1.20", or master.',
+                fix='give it as text, for example "1.20", or next for what is not released yet.',
             )
         version = cls(int(found[1]), int(found[2]))
         if (version.major, version.minor) < OLDEST:
@@ -52,7 +52,7 @@ class Rook:
         return version
 
     def __str__(self) -> str:
-        return "master" if (self.major, self.minor) == MASTER else f"{self.major}.{self.minor}"
+        return "next" if (self.major, self.minor) == NEXT else f"{self.major}.{self.minor}"
 
     def since(self, minor: int) -> bool:
         """Say whether this is 1.*minor* or newer."""

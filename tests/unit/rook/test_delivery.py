@@ -54,14 +54,14 @@ def test_users_and_keys_go_together() -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "name"), [("1.17", "adminID"), ("1.18", "userID"), ("1.20", "userID"), ("master", "userID")]
+    ("version", "name"), [("1.17", "adminID"), ("1.18", "userID"), ("1.20", "userID"), ("next", "userID")]
 )
 def test_cephfs_secrets_have_the_fields_of_the_version(version: str, name: str) -> None:
     one = consumer(rook=version, profile="rook")
     assert name in plain(by_name(one)["rook-csi-cephfs-provisioner"])
     assert "userID" in plain(by_name(one)["rook-csi-rbd-provisioner"])
     annotated = "annotations" in by_name(one)["rook-csi-rbd-node"]["metadata"]
-    assert annotated == (version == "master")
+    assert annotated == (version == "next")
 
 
 def test_an_adopted_user_keeps_its_name_and_the_secret_too() -> None:

@@ -47,8 +47,8 @@ def test_cluster_ids_are_names_of_objects_and_differ(one: str, other: str) -> No
 
 def test_versions() -> None:
     assert Rook.parse("v1.20.6", item="x") == Rook(1, 20)
-    assert str(Rook.parse("master", item="x")) == "master"
-    assert Rook.parse("master", item="x").annotations
+    assert str(Rook.parse("next", item="x")) == "next"
+    assert Rook.parse("next", item="x").annotations
     assert not Rook(1, 20).annotations
     assert (Rook(1, 17).user_id, Rook(1, 18).user_id) == (False, True)
     assert (Rook(1, 17).controller_publish, Rook(1, 18).controller_publish) == (False, True)

@@ -18,7 +18,7 @@ MONITORS = [
     {"name": "pve1", "v1": "10.0.0.1:6789", "v2": "10.0.0.1:3300"},
     {"name": "pve2", "v1": "10.0.0.2:6789", "v2": "10.0.0.2:3300"},
 ]
-VERSIONS = ("1.17", "1.18", "1.19", "1.20", "1.21", "master")
+VERSIONS = ("1.17", "1.18", "1.19", "1.20", "1.21", "next")
 
 
 def consumer(**more: t.Any) -> dict[str, t.Any]:
@@ -60,7 +60,7 @@ def test_what_a_version_takes(version: str) -> None:
     old = version == "1.17"
     assert ("clusterID" in space["spec"]) == (not old)
     assert ("clusterID" in group["spec"]) == (not old)
-    assert ("csiMetadataRadosNamespace" in group["spec"]) == (version in ("1.20", "1.21", "master"))
+    assert ("csiMetadataRadosNamespace" in group["spec"]) == (version in ("1.20", "1.21", "next"))
     parameters = storage_class(rook=version)["parameters"]
     assert ("csi.storage.k8s.io/controller-publish-secret-name" in parameters) == (not old)
     # no waiting for what the operator reckons (I9): the id is known before
