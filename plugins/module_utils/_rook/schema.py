@@ -195,6 +195,7 @@ CONSUMER: t.Final = record(
     },
     ("cluster",),
 )
+#: Schema of ``platform_ceph``; ``inventory.schema.json`` has the same, which a test looks at.
 CEPH: t.Final = record(
     {
         "fsid": said(
@@ -219,5 +220,6 @@ CEPH: t.Final = record(
         ),
         "pve_pools": said("Pools of Proxmox VE's own storages, which no consumer gets.", listed(_POOL)),
         "consumers": said("Kubernetes clusters that use this Ceph cluster.", listed(CONSUMER, maxItems=1000)),
-    }
+    },
+    description="The Ceph cluster outside Kubernetes, and who uses it.",
 )

@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import json
 import re
+from pathlib import Path
 
 import pytest
 from ansible_collections.hackspace.infra.plugins.module_utils._core.errors import InvalidInput
-from ansible_collections.hackspace.infra.plugins.module_utils._rook import model, names, versions
+from ansible_collections.hackspace.infra.plugins.module_utils._rook import model, names, schema, versions
 from ansible_collections.hackspace.infra.plugins.module_utils._rook.versions import Rook
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,6 +45,14 @@ def test_cluster_ids_are_names_of_objects_and_differ(one: str, other: str) -> No
         assert OBJECT.fullmatch(made)
         assert len(made) <= 36
     assert (first == second) == (one == other)
+
+
+def test_the_inventory_has_the_same_schema() -> None:
+    path = Path(__file__).parents[3] / "plugins/module_utils/_graph/inventory.schema.json"
+    inventory = json.loads(path.read_text())
+    assert inventory["properties"]["variables"]["properties"]["platform_ceph"] == json.loads(
+        json.dumps(dict(schema.CEPH))
+    )
 
 
 def test_versions() -> None:
