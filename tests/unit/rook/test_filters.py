@@ -4,15 +4,21 @@
 
 from __future__ import annotations
 
+import typing as t
+
 import pytest
 from ansible.errors import AnsibleFilterError
+from ansible_collections.hackspace.infra.plugins.filter.ceph_consumer_adoption import ceph_consumer_adoption
 from ansible_collections.hackspace.infra.plugins.filter.ceph_consumer_resources import ceph_consumer_resources
+from ansible_collections.hackspace.infra.plugins.filter.ceph_consumer_rotation import ceph_consumer_rotation
 from ansible_collections.hackspace.infra.plugins.filter.rook_cluster_id import rook_cluster_id
 from ansible_collections.hackspace.infra.plugins.filter.rook_mon_endpoints import rook_mon_endpoints
 from ansible_collections.hackspace.infra.plugins.module_utils._ceph import clients
 
 MONITORS = [{"name": "a", "v1": "10.0.0.1:6789", "v2": "10.0.0.1:3300"}]
-CEPH = {"consumers": [{"cluster": "prod", "block": [{"storage_class": "b", "pool": "vm"}]}]}
+CEPH: dict[str, list[dict[str, t.Any]]] = {
+    "consumers": [{"cluster": "prod", "block": [{"storage_class": "b", "pool": "vm"}]}]
+}
 
 
 def test_cluster_ids() -> None:
@@ -42,3 +48,34 @@ def test_resources_are_what_the_modules_take() -> None:
     assert made["rados_namespaces"] == [{"pool": "vm", "name": "prod"}]
     with pytest.raises(AnsibleFilterError, match="name"):
         ceph_consumer_resources({"consumers": [{"cluster": "BAD"}]})
+
+
+def test_rotation() -> None:
+    roles = ("health", "rbd-node", "rbd-provisioner")
+    old = [f"client.k8s-prod-{role}" for role in roles]
+    new = {role: f"client.k8s-prod-{role}.1" for role in roles}
+    ceph = {"consumers": [{**CEPH["consumers"][0], "key": {"generation": 1, "keep": 0}}]}
+    first = ceph_consumer_rotation(ceph, users=old)
+    assert first["consumers"][0]["mint"] == list(new.values())
+    assert first["retirable"] == []
+    users = [*old, *new.values()]
+    last = ceph_consumer_rotation(ceph, users=users, delivered={"prod": new}, sessions=[], complete=True)
+    assert last["retirable"] == ["prod"]
+    busy = ceph_consumer_rotation(ceph, users=users, delivered={"prod": new}, sessions=old, complete=True)
+    assert busy["retirable"] == []
+    told = ceph_consumer_rotation(ceph, users=users, delivered={"prod": new}, told=["prod"])
+    assert told["retirable"] == ["prod"]
+    with pytest.raises(AnsibleFilterError, match="unknown-key"):
+        ceph_consumer_rotation({"consumer": []}, users=[])
+
+
+def test_adoption() -> None:
+    caps = {"osd": "profile rbd pool=vm namespace=prod"}
+    users = {"client.csi-rbd-node-old-vm-prod.3": caps, "client.admin": {"osd": "allow *"}}
+    made = ceph_consumer_adoption(CEPH, users=users, names={"prod": "old"})
+    assert made == [
+        {"consumer": "prod", "users": {"rbd-node": "csi-rbd-node-old-vm-prod"}, "key": {"generation": 3}, "doubts": []}
+    ]
+    assert ceph_consumer_adoption(CEPH, users=users)[0]["users"] == {}
+    with pytest.raises(AnsibleFilterError, match="type"):
+        ceph_consumer_adoption([], users={})
