@@ -31,7 +31,9 @@ options:
     type: dict
     required: true
   users:
-    description: All Ceph users by name with C(client.), each with its caps by kind of daemon. No keys.
+    description:
+      - All Ceph users by name with C(client.), each with its caps by kind of daemon, as texts or lists of grants.
+      - C(users) of M(hackspace.infra.ceph_info) does. No keys.
     type: dict
     required: true
   names:
@@ -70,13 +72,19 @@ _value:
 """
 
 
+def _texts(given: t.Any) -> dict[str, str]:
+    """Return caps as texts, also those that stand beside something else."""
+    caps = given.get("caps", given) if isinstance(given, dict) else {}
+    return {str(kind): ", ".join(text) if isinstance(text, list) else str(text) for kind, text in caps.items()}
+
+
 def ceph_consumer_adoption(ceph: t.Any, *, users: t.Any, names: t.Any = None) -> list[dict[str, t.Any]]:
     """Return proposals; see DOCUMENTATION."""
     try:
         read = model.parse(plain(ceph))
     except HackspaceError as error:
         raise AnsibleFilterError(f"ceph_consumer_adoption: {error}") from error
-    there = [User(str(entity), dict(caps or {})) for entity, caps in plain(users).items()]
+    there = [User(str(entity), _texts(caps)) for entity, caps in plain(users).items()]
     given = plain(names or {})
     return [
         adoption.propose(one, there, cluster=str(given.get(one.name) or "")).as_dict()

@@ -35,6 +35,13 @@ options:
     type: list
     elements: str
     default: []
+  removed:
+    description:
+      - Names of consumers with C(state=absent) of which nothing is left in their clusters. What they have in Ceph goes.
+      - Without its name here, what an absent consumer has in Ceph is left alone.
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""
@@ -63,17 +70,20 @@ _value:
 """
 
 
-def ceph_consumer_resources(ceph: t.Any, *, retire: t.Any = None) -> dict[str, list[dict[str, t.Any]]]:
+def ceph_consumer_resources(
+    ceph: t.Any, *, retire: t.Any = None, removed: t.Any = None
+) -> dict[str, list[dict[str, t.Any]]]:
     """Return the lists; see DOCUMENTATION."""
     try:
         read, found = findings.judge(plain(ceph))
         findings.refuse(found)
         if read is None:
             return {"clients": [], "rados_namespaces": [], "subvolume_groups": []}
+        gone = [str(one) for one in removed or ()]
         return {
-            "clients": provider.clients(read, retire=[str(one) for one in retire or ()]),
-            "rados_namespaces": provider.rados_namespaces(read),
-            "subvolume_groups": provider.subvolume_groups(read),
+            "clients": provider.clients(read, retire=[str(one) for one in retire or ()], removed=gone),
+            "rados_namespaces": provider.rados_namespaces(read, removed=gone),
+            "subvolume_groups": provider.subvolume_groups(read, removed=gone),
         }
     except HackspaceError as error:
         raise AnsibleFilterError(f"ceph_consumer_resources: {error}") from error

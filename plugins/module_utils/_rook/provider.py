@@ -8,7 +8,7 @@ ceph_subvolume_groups take it.
 from __future__ import annotations
 
 import typing as t
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from .._ceph import caps as grants
 from . import caps
@@ -17,13 +17,19 @@ from .model import Ceph, Consumer
 Entry = dict[str, t.Any]
 
 
-def clients(ceph: Ceph, *, retire: Collection[str] = ()) -> list[Entry]:
+def clients(ceph: Ceph, *, retire: Collection[str] = (), removed: Collection[str] = ()) -> list[Entry]:
     """Return the Ceph users of all consumers.
 
     :param retire: consumers to which the present generation was delivered; only theirs are retired, when nobody uses
         them any more.
+    :param removed: consumers that are gone from their clusters; their users go.
     """
-    return [_client(one, role, one.name in retire) for one in ceph.consumers if not one.absent for role in one.roles]
+    made = [_client(one, role, one.name in retire) for one in ceph.consumers if not one.absent for role in one.roles]
+    return made + [{"name": one.base(role), "state": "absent"} for one in _gone(ceph, removed) for role in one.roles]
+
+
+def _gone(ceph: Ceph, removed: Collection[str]) -> list[Consumer]:
+    return [one for one in ceph.consumers if one.absent and one.name in removed]
 
 
 def _client(consumer: Consumer, role: str, retire: bool) -> Entry:
@@ -38,20 +44,28 @@ def _client(consumer: Consumer, role: str, retire: bool) -> Entry:
     }
 
 
-def rados_namespaces(ceph: Ceph) -> list[Entry]:
+def rados_namespaces(ceph: Ceph, *, removed: Collection[str] = ()) -> list[Entry]:
     """Return the RADOS namespaces of all consumers: where images are, so not on pools for data only."""
-    found = {
-        (pool, block.rados_namespace): None
-        for one in ceph.consumers
-        if not one.absent
+    wanted = _namespaces(one for one in ceph.consumers if not one.absent)
+    doomed = [place for place in _namespaces(_gone(ceph, removed)) if place not in wanted]
+    return [
+        *({"pool": pool, "name": name} for pool, name in wanted),
+        *({"pool": pool, "name": name, "state": "absent"} for pool, name in doomed),
+    ]
+
+
+def _namespaces(consumers: Iterable[Consumer]) -> list[tuple[str, str]]:
+    places = (
+        (pool, block.rados_namespace)
+        for one in consumers
         for block in one.block
         if block.rados_namespace
         for pool in block.image_pools
-    }
-    return [{"pool": pool, "name": name} for pool, name in found]
+    )
+    return list(dict.fromkeys(places))
 
 
-def subvolume_groups(ceph: Ceph) -> list[Entry]:
+def subvolume_groups(ceph: Ceph, *, removed: Collection[str] = ()) -> list[Entry]:
     """Return the subvolume groups of all consumers."""
     found: dict[tuple[str, str], Entry] = {}
     for one in ceph.consumers:
@@ -63,4 +77,8 @@ def subvolume_groups(ceph: Ceph) -> list[Entry]:
                 entry["data_pool"] = files.data_pool
             if not one.absent:
                 found.setdefault((files.filesystem, files.subvolume_group), entry)
+    for one in _gone(ceph, removed):
+        for files in one.files:
+            place = (files.filesystem, files.subvolume_group)
+            found.setdefault(place, {"filesystem": place[0], "name": place[1], "state": "absent"})
     return list(found.values())

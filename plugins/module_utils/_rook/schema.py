@@ -89,10 +89,10 @@ _ADDRESS: t.Final = pattern(
     "give the IP address: Rook can't use names (and doesn't say so).",
 )
 _SIZE: t.Final = pattern(
-    r"[1-9][0-9]*([KMGTPE]i?)?",
+    r"[1-9][0-9]*([KMGTPE]i)?",
     "size",
-    "is no size.",
-    "give a number with a unit, for example 500Gi.",
+    "is no size that Kubernetes and Ceph understand alike.",
+    "give a number with a binary unit, for example 500Gi.",
 )
 _TEXT: t.Final[Schema] = {"type": "string", "minLength": 1, "maxLength": 253}
 _FLAG: t.Final[Schema] = {"type": "boolean"}

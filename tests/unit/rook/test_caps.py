@@ -173,3 +173,21 @@ def test_what_ceph_is_to_have() -> None:
     # images are in the metadata pool; the data pool needs no RADOS namespace that RBD knows
     assert provider.rados_namespaces(ceph) == [{"pool": "meta", "name": "prod"}]
     assert provider.subvolume_groups(ceph) == [{"filesystem": "cephfs", "name": "prod", "quota": "1Ti"}]
+
+
+def test_what_a_consumer_had_goes_only_when_it_is_gone_from_its_cluster() -> None:
+    gone = {
+        "cluster": "gone",
+        "state": "absent",
+        "block": [{"storage_class": "a", "pool": "meta"}],
+        "files": [{"storage_class": "f", "filesystem": "cephfs"}],
+    }
+    ceph = model.parse({"consumers": [gone, {"cluster": "prod", "block": gone["block"]}]})
+    assert not [one for one in provider.clients(ceph) if one.get("state") == "absent"]
+    assert provider.rados_namespaces(ceph) == [{"pool": "meta", "name": "prod"}]
+    users = [one for one in provider.clients(ceph, removed=["gone", "prod"]) if one.get("state") == "absent"]
+    assert [one["name"] for one in users] == [f"k8s-gone-{role}" for role in ROLES]
+    assert provider.rados_namespaces(ceph, removed=["gone"])[1] == {"pool": "meta", "name": "gone", "state": "absent"}
+    assert provider.subvolume_groups(ceph, removed=["gone"]) == [
+        {"filesystem": "cephfs", "name": "gone", "state": "absent"}
+    ]

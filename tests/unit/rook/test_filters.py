@@ -76,6 +76,8 @@ def test_adoption() -> None:
     assert made == [
         {"consumer": "prod", "users": {"rbd-node": "csi-rbd-node-old-vm-prod"}, "key": {"generation": 3}, "doubts": []}
     ]
+    told = {name: {"caps": {"osd": [given["osd"]]}, "key_type": "aes"} for name, given in users.items()}
+    assert ceph_consumer_adoption(CEPH, users=told, names={"prod": "old"}) == made
     assert ceph_consumer_adoption(CEPH, users=users)[0]["users"] == {}
     with pytest.raises(AnsibleFilterError, match="type"):
         ceph_consumer_adoption([], users={})
