@@ -14,7 +14,6 @@ import sys
 import typing as t
 
 from ..module_utils._core import seal
-from ..module_utils._core.errors import HackspaceError
 from ..module_utils._rook import model
 from ..module_utils._tiers.model import plain
 from ..plugin_utils._secret_files import SecretReader
@@ -30,33 +29,31 @@ class ActionModule(JoinedAction):
     def work(self, reader: SecretReader, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         node = args.pop("provider", None) or {}
         if args.get("keys") is None:
-            login = {name: node[name] for name in _CONNECTION if name in node}
-            args["keys"] = self._keys(args.get("ceph"), login, task_vars)
+            secret = seal.one_use()
+            result = self._sealed(
+                args.get("ceph"), {name: node[name] for name in _CONNECTION if name in node}, secret, task_vars
+            )
+            if result.get("failed"):
+                return result
+            sealed: dict[str, str] = result["sealed"]
+            args["keys"] = {entity: seal.unseal(secret, entity, text) for entity, text in sealed.items()}
             task_vars = self._here(task_vars)
         return self.module(self.fill(reader, args), task_vars)
 
-    def _keys(self, ceph: t.Any, node: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, str]:
-        """Return the keys of the users that there are."""
+    def _sealed(
+        self, ceph: t.Any, node: dict[str, t.Any], secret: str, task_vars: dict[str, t.Any]
+    ) -> dict[str, t.Any]:
+        """Return what the module ceph_keys says on the host of the task."""
         consumers = model.read(plain(ceph))[0].consumers
         users = [one.entity(role) for one in consumers if not one.absent for role in one.roles]
         if not users:
-            return {}
-        secret = seal.one_use()
-        result = self._execute_module(
+            return {"sealed": {}}
+        result: dict[str, t.Any] = self._execute_module(
             module_name="hackspace.infra.ceph_keys",
             module_args={**node, "users": users, "seal": secret},
             task_vars=task_vars,
         )
-        if result.get("failed"):
-            error = result.get("error") or {}
-            raise HackspaceError(
-                str(result.get("msg") or "the module ceph_keys failed."),
-                item=f"host {task_vars.get('inventory_hostname')}",
-                rule=str(error.get("rule") or "ceph-keys"),
-                fix=str(error.get("fix") or "run this task on a node of the Ceph cluster, as root."),
-            )
-        sealed: dict[str, str] = result.get("sealed") or {}
-        return {entity: seal.unseal(secret, entity, text) for entity, text in sealed.items()}
+        return result
 
     def _here(self, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         """Go on on the controller, as the user who runs Ansible."""
