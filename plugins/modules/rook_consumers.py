@@ -413,14 +413,20 @@ def main(module: AnsibleModule) -> dict[str, t.Any]:
         found = findings.judge(params["ceph"], facts, clusters=[one.name for one in declared])[1]
         findings.refuse(found)
         outcomes = _prepare(everybody, clients, settings)
-        plan = Plan()
-        if stored:
+        plan, forgetting = Plan(), Plan()
+        leaving = [one for one in everybody if one.absent and one.delivery == OPENBAO]
+        bao = None
+        if params["openbao"] and (stored or leaving):
             bao = stack.enter_context(open_openbao(params["openbao"]))
-            plan = applying.plan_store(bao, stored, settings, mount=params["kv_mount"])
+            mount = params["kv_mount"]
+            plan = applying.plan_store(bao, stored, settings, mount=mount)
+            forgetting = applying.plan_forgetting(bao, leaving, prefix=params["kv_prefix"], mount=mount)
             if not module.check_mode:
                 applying.write_store(bao, plan)
         _carry_out(outcomes, clients, settings, params["wait_timeout"], check_mode=module.check_mode)
-        requests = sum(api.requests for api in clients.values()) + (bao.requests if stored else 0)
+        if bao is not None and not module.check_mode:
+            applying.forget(bao, forgetting, [one.consumer.name for one in outcomes if one.removed])
+        requests = sum(api.requests for api in clients.values()) + (bao.requests if bao else 0)
     written = {change.name for change in plan.changes}
     reports = []
     for outcome in outcomes:
@@ -428,6 +434,7 @@ def main(module: AnsibleModule) -> dict[str, t.Any]:
         paths = {f"{params['kv_mount']}/{delivery.kv_path(one, role, settings.kv_prefix)}" for role in one.roles}
         reports.append(outcome.as_dict(len(paths & written) if one.delivery == OPENBAO else 0))
         plan.extend(outcome.plan)
+    plan.extend(forgetting)
     warnings = [one for one in found if one.level == "warning"]
     plan.warnings += [str(one) for one in warnings]
     plan.warnings += [

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import time
 import typing as t
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from .._core.errors import HackspaceError
 from .._core.plan import Change, Plan
@@ -79,6 +79,42 @@ def write_store(store: Store, plan: Plan) -> None:
     for change in plan.changes:
         step: _Put = change.payload
         store.write(step.path, {"options": {"cas": step.version}, "data": dict(step.values)}, quiet=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Forget:
+    """Delete an OpenBao secret with all its versions."""
+
+    path: str
+    consumer: str
+
+
+def plan_forgetting(store: Store, consumers: Iterable[Consumer], *, prefix: str, mount: str) -> Plan:
+    """Return what OpenBao holds of consumers that go."""
+    made = Plan()
+    for one in consumers:
+        for role in one.roles:
+            path = delivery.kv_path(one, role, prefix)
+            if store.data(f"{mount}/metadata/{path}") is not None:
+                made.add(
+                    Change(
+                        kind="OpenBao secret",
+                        name=f"{mount}/{path}",
+                        action="delete",
+                        before={"name": path},
+                        public=frozenset({"name"}),
+                        payload=_Forget(f"{mount}/metadata/{path}", one.name),
+                    )
+                )
+    return made
+
+
+def forget(store: Store, plan: Plan, gone: Collection[str]) -> None:
+    """Delete from OpenBao what was planned, of those who are gone from their clusters."""
+    for change in plan.changes:
+        step: _Forget = change.payload
+        if step.consumer in gone:
+            store.delete(step.path)
 
 
 # -- a cluster -----------------------------------------------------------------------------------------------------

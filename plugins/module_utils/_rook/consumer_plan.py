@@ -202,7 +202,7 @@ def _prepare(api: Cluster, consumer: Consumer, settings: Settings) -> Prepared:
 
 def _keys(consumer: Consumer, settings: Settings) -> list[Object]:
     if consumer.delivery == DIRECT:
-        return delivery.secrets(consumer, settings.fsid, settings.keys)
+        return delivery.secrets(consumer, settings.fsid, settings.keys, domain=settings.domain)
     made: list[Object] = []
     if consumer.cluster in settings.stores:
         options = {"store": settings.store, **settings.stores[consumer.cluster]}

@@ -96,12 +96,17 @@ def not_made_yet(consumers: Iterable[Consumer]) -> dict[str, Secret]:
 # -- direct --------------------------------------------------------------------------------------------------------
 
 
-def secrets(consumer: Consumer, fsid: str, keys: Mapping[str, Secret]) -> list[Object]:
-    """Return the Kubernetes Secrets of a consumer, with their values."""
+def secrets(consumer: Consumer, fsid: str, keys: Mapping[str, Secret], *, domain: str) -> list[Object]:
+    """Return the Kubernetes Secrets of a consumer, with their values.
+
+    They are marked as not to be pruned: when another way of delivery is declared, the Secret stays until it is written
+    by that. With a consumer they go by name.
+    """
     made = []
     for role in consumer.roles:
         entity = consumer.entity(role)
         values = fields(consumer, role, fsid, user=user_of(consumer, role), key=keys[entity].reveal())
+        annotations = {**_metadata(consumer, role).get("annotations", {}), f"{domain}/prune": "disabled"}
         made.append(
             {
                 "apiVersion": "v1",
@@ -109,7 +114,7 @@ def secrets(consumer: Consumer, fsid: str, keys: Mapping[str, Secret]) -> list[O
                 "metadata": {
                     "name": names.SECRETS[role],
                     "namespace": consumer.namespace,
-                    **_metadata(consumer, role),
+                    "annotations": annotations,
                 },
                 "type": TYPE,
                 "data": {name: base64.b64encode(value.encode()).decode() for name, value in values.items()},

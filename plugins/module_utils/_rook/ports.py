@@ -29,3 +29,6 @@ class Store(t.Protocol):
 
     def write(self, path: str, body: Mapping[str, t.Any] | None = None, *, quiet: bool = ...) -> dict[str, t.Any]:
         """Write to a path; *quiet* leaves what the server says out of errors."""
+
+    def delete(self, path: str) -> None:
+        """Delete what is at a path; absent is fine."""

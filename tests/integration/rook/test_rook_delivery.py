@@ -80,3 +80,18 @@ def test_who_may_not_read_is_told_to_wait(through: Through) -> None:
     mine = result["consumers"][0]
     assert not mine["delivered"]
     assert mine["waiting"] == ["health", "rbd-node", "rbd-provisioner", "cephfs-node", "cephfs-provisioner"]
+
+
+def test_openbao_forgets_who_is_gone_and_nobody_else(through: Through) -> None:
+    through.run()
+    path = f"tenants/{CLUSTER}/{through.name}"
+    through.site.bao("POST", f"kv/data/{path}/own", {"data": {"kept": "yes"}})
+    through.consumer["state"] = "absent"
+    done = through.run(confirm_removal=[through.name])
+    assert done["consumers"][0]["removed"]
+    assert f"delete OpenBao secret kv/{path}/ceph-rbd-node" in through.lines(done)
+    assert through.site.bao("GET", f"kv/metadata/{path}/ceph-rbd-node")[0] == 404
+    assert through.site.bao("GET", f"kv/data/{path}/own")[0] == 200
+    # made by External Secrets, without a mark of ours
+    assert through.site.ask("GET", f"/api/v1/namespaces/{through.name}/secrets/rook-csi-rbd-node") is None
+    assert not through.run(confirm_removal=[through.name])["changed"]

@@ -110,7 +110,9 @@ def ours(version: str, **more: t.Any) -> tuple[dict[str, dict[str, t.Any]], dict
             key=f"KEY-{role.upper().replace('-', '_') if role != 'health' else role}",
         )
         for role, each in zip(
-            one.roles, delivery.secrets(one, FSID, {one.entity(role): Secret("x") for role in one.roles}), strict=True
+            one.roles,
+            delivery.secrets(one, FSID, {one.entity(role): Secret("x") for role in one.roles}, domain="example.org"),
+            strict=True,
         )
     }
     return made, values

@@ -14,6 +14,7 @@ from ansible_collections.hackspace.infra.plugins.module_utils._core.redact impor
 from ansible_collections.hackspace.infra.plugins.module_utils._rook import classes, consumer_apply, delivery, model
 from ansible_collections.hackspace.infra.plugins.module_utils._rook.consumer_plan import Settings
 
+DOMAIN = "infra.hackspace.org"
 FSID = "2f1c6d2a-8a5f-4f0e-9a35-3c1d6f7b8e90"
 
 
@@ -36,7 +37,7 @@ def plain(secret: t.Mapping[str, t.Any]) -> dict[str, str]:
 
 
 def by_name(one: model.Consumer) -> dict[str, dict[str, t.Any]]:
-    return {secret["metadata"]["name"]: secret for secret in delivery.secrets(one, FSID, keys(one))}
+    return {secret["metadata"]["name"]: secret for secret in delivery.secrets(one, FSID, keys(one), domain=DOMAIN)}
 
 
 def test_users_and_keys_go_together() -> None:
@@ -60,8 +61,10 @@ def test_cephfs_secrets_have_the_fields_of_the_version(version: str, name: str) 
     one = consumer(rook=version, profile="rook")
     assert name in plain(by_name(one)["rook-csi-cephfs-provisioner"])
     assert "userID" in plain(by_name(one)["rook-csi-rbd-provisioner"])
-    annotated = "annotations" in by_name(one)["rook-csi-rbd-node"]["metadata"]
-    assert annotated == (version == "next")
+    annotations = by_name(one)["rook-csi-rbd-node"]["metadata"]["annotations"]
+    assert ("csi.rook.io/RBDNodeSecret" in annotations) == (version == "next")
+    # another way of delivery takes it over; pruned in between, nothing could be mounted
+    assert annotations[f"{DOMAIN}/prune"] == "disabled"
 
 
 def test_an_adopted_user_keeps_its_name_and_the_secret_too() -> None:
@@ -75,9 +78,7 @@ def test_external_secrets_hold_no_key_and_change_with_it() -> None:
     one = consumer()
 
     def made(given: dict[str, Secret]) -> list[dict[str, t.Any]]:
-        return delivery.external_secrets(
-            one, FSID, given, prefix="tenants", store="openbao", domain="infra.hackspace.org"
-        )
+        return delivery.external_secrets(one, FSID, given, prefix="tenants", store="openbao", domain=DOMAIN)
 
     first = made(keys(one))
     assert not [key for key in keys(one).values() if key.reveal() in json.dumps(first)]
@@ -137,6 +138,9 @@ class Store:
         self.held[path] = (version + 1, given["data"])
         return {}
 
+    def delete(self, path: str) -> None:
+        self.held.pop(path, None)
+
 
 def test_openbao_gets_user_and_key_in_one_version_and_only_what_differs() -> None:
     store, one = Store(), consumer()
@@ -156,6 +160,21 @@ def test_openbao_gets_user_and_key_in_one_version_and_only_what_differs() -> Non
     same = {entity: Secret("AQ-again") for entity in keys(one)}
     plan = consumer_apply.plan_store(store, [one], Settings(FSID, (), same), mount="kv")
     assert {change.why for change in plan.changes} == {"another key"}
+
+
+def test_openbao_forgets_the_keys_of_who_is_gone() -> None:
+    store, one = Store(), consumer(state="absent")
+    store.held["kv/metadata/tenants/prod/rook-ceph/ceph-rbd-node"] = (3, {})
+    store.held["kv/metadata/tenants/prod/rook-ceph/other"] = (1, {})
+    plan = consumer_apply.plan_forgetting(store, [one], prefix="tenants", mount="kv")
+    assert [(change.action, change.name) for change in plan.changes] == [
+        ("delete", "kv/tenants/prod/rook-ceph/ceph-rbd-node")
+    ]
+    consumer_apply.forget(store, plan, ["somebody-else"])
+    assert len(store.held) == 2
+    consumer_apply.forget(store, plan, ["prod"])
+    assert list(store.held) == ["kv/metadata/tenants/prod/rook-ceph/other"]
+    assert not consumer_apply.plan_forgetting(store, [one], prefix="tenants", mount="kv").changed
 
 
 def test_storage_classes_differ_only_in_what_cannot_be_changed() -> None:
