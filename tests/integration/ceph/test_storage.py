@@ -88,7 +88,7 @@ def test_a_pool_of_somebody_else(site: Site) -> None:
 
 def test_erasure_code_with_its_replicated_pool_and_an_issued_key(site: Site) -> None:
     meta, data, name = site.name("meta"), site.name("data"), site.name("client")
-    wanted = [
+    wanted: list[dict[str, t.Any]] = [
         {
             "name": data,
             "erasure": {"k": 2, "m": 1, "failure_domain": "osd"},
@@ -154,7 +154,7 @@ def test_namespaces(site: Site) -> None:
 def test_subvolume_groups_and_an_issued_key(site: Site) -> None:
     one, two, name = site.name("group"), site.name("group"), site.name("client")
     pin = {"type": "distributed", "setting": "1"}
-    wanted = [
+    wanted: list[dict[str, t.Any]] = [
         {"filesystem": "cephfs", "name": one, "quota": "1GiB", "pin": pin},
         {"filesystem": "cephfs", "name": two, "data_pool": "cephfs_data"},
     ]
@@ -195,7 +195,7 @@ def test_subvolume_groups_and_an_issued_key(site: Site) -> None:
 
 
 def test_settings(site: Site) -> None:
-    wanted = {
+    wanted: dict[str, t.Any] = {
         "settings": [
             {"section": "osd", "mask": "class:ssd", "name": "osd_memory_target", "value": "4GiB"},
             {"section": "mon", "name": "mon_clock_drift_allowed", "value": "0.1"},
@@ -207,11 +207,10 @@ def test_settings(site: Site) -> None:
         "mgr_modules": {"iostat": False},
     }
     site.settled("ceph_settings", **wanted)
-    same = [{**wanted["settings"][0], "value": "4294967296"}]  # type: ignore[index]
+    same = [{**wanted["settings"][0], "value": "4294967296"}]
     assert not site.apply("ceph_settings", settings=same)["changed"]
     back = [
-        {key: value for key, value in one.items() if key != "value"} | {"state": "absent"}
-        for one in t.cast("list[dict[str, str]]", wanted["settings"])
+        {key: value for key, value in one.items() if key != "value"} | {"state": "absent"} for one in wanted["settings"]
     ]
     site.settled("ceph_settings", settings=back, flags={"noout": False})
     assert site.ceph.command("config dump") == []
