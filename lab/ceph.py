@@ -390,6 +390,7 @@ mon data avail warn = 0
 mon data avail crit = 0
 mon election timeout = 2
 mon client hunt interval = 1
+mon client log interval = 0.1
 paxos propose interval = 0.05
 paxos min wait = 0.01
 [mgr]

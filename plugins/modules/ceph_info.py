@@ -20,10 +20,6 @@ options:
       - A monitor that does not answer is named in RV(monitors), and RV(sessions_complete) is false.
     type: bool
     default: false
-  features:
-    description: Ask which types of keys can be made, and return them in RV(facts).
-    type: bool
-    default: true
 extends_documentation_fragment:
   - hackspace.infra._attributes
   - hackspace.infra._attributes.info
@@ -123,7 +119,6 @@ SPEC = CONNECTION_SPEC.merge(
     ArgumentSpec(
         options={
             "sessions": {"type": "bool", "default": False},
-            "features": {"type": "bool", "default": True},
         }
     )
 )
@@ -135,6 +130,7 @@ _COMMANDS = (
     Command("osd crush rule dump"),
     Command("fs ls"),
     Command("auth ls"),
+    Command("get_command_descriptions"),
 )
 
 
@@ -153,11 +149,7 @@ def main(module: AnsibleModule) -> dict[str, t.Any]:
     params = module.params
     storages = pve_storages()
     with connected(module) as ceph:
-        monmap, versions, health, dump, rules, filesystems, listed = (one.out for one in ceph.run(_COMMANDS))
-        key_types = None
-        if params["features"]:
-            described = ceph.run([Command("get_command_descriptions")])[0]
-            key_types = sorted(clients_plan.makeable(described.out) or {"aes"})
+        monmap, versions, health, dump, rules, filesystems, listed, described = (one.out for one in ceph.run(_COMMANDS))
         answers = logged_in(ceph, clients_plan.monitor_names(monmap)) if params["sessions"] else None
         requests = ceph.requests
     users = clients_plan.users(listed)
@@ -178,9 +170,8 @@ def main(module: AnsibleModule) -> dict[str, t.Any]:
         "users": sorted(users),
         "insecure": info.insecure(state),
         "unreachable": [one["v2"] or one["v1"] for one in monitors if not one["in_quorum"]],
+        "key_types": sorted(clients_plan.makeable(described) or {"aes"}),
     }
-    if key_types is not None:
-        facts["key_types"] = key_types
     result: dict[str, t.Any] = {
         "changed": False,
         "fsid": monmap["fsid"],

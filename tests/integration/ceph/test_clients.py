@@ -51,6 +51,9 @@ def test_two_consumers_are_kept_apart_and_stay_so(site: Site) -> None:
     pool, one, two = site.pool(), site.name("client"), site.name("client")
     namespaces(site, pool, "one", "two")
     wanted = [client(one, pool, "one"), client(two, pool, "two")]
+    before = site.ceph.written()
+    assert site.call("ceph_clients", check=True, clients=wanted)["changed"]
+    assert site.ceph.written() == before
     site.settled("ceph_clients", clients=wanted)
     isolated(site, f"client.{one}", pool, "one", "two")
     isolated(site, f"client.{two}", pool, "two", "one")
@@ -126,8 +129,10 @@ def test_users_of_rooks_script_are_taken_over_with_names_and_keys(site: Site) ->
     given = ["mon", "profile rbd, allow command 'osd blocklist'", "osd", f"profile rbd pool={pool}"]
     site.ceph.command("auth get-or-create", entity=entity, caps=given)
     key = site.ceph.key(entity)
+    before = site.ceph.written()
     refused = site.refused("not-ours", "ceph_clients", clients=[client(name, pool, "n")])
     assert refused["foreign"] == [entity]
+    assert site.ceph.written() == before
     assert name in site.apply("ceph_info")["rook_made"]
     site.settled("ceph_clients", clients=[client(name, pool, "n")], adopt=True)
     assert site.ceph.key(entity) == key
