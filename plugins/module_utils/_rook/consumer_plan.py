@@ -25,7 +25,7 @@ from .._kube.model import DEFAULT_LABEL_DOMAIN, Inventory, Source
 from .._kube.normalise import Object
 from .._kube.plan import Options, Planned
 from .._kube.ports import Page, View, listed
-from . import classes, delivery, objects
+from . import classes, delivery, names, objects
 from . import monitors as mons
 from .classes import Difference
 from .model import Consumer
@@ -172,7 +172,7 @@ def _prepare(api: Cluster, consumer: Consumer, settings: Settings) -> Prepared:
     again = [one for one in differences if one.recreate]
     left = [one for one in differences if not one.recreate]
     rewrite, drift = _monitors(api.get(f"{space}/{objects.ENDPOINTS}"), consumer, settings)
-    state = _state(api.get(f"{space}/{STATE}"), consumer, settings, rewrite)
+    state = _state(_stated(api, consumer, settings), consumer, settings, rewrite)
     everything = [
         *objects.namespace(consumer),
         *objects.access(consumer),
@@ -249,14 +249,35 @@ def _rewriting(consumer: Consumer, step: Rewrite, drift: Drift) -> Change:
 # -- one restart ---------------------------------------------------------------------------------------------------
 
 
-def _state(live: Object | None, consumer: Consumer, settings: Settings, rewrite: Rewrite | None) -> Object:
-    """Return our ConfigMap: which health user the operator works with, and which restart is due to it."""
+def _stated(api: Cluster, consumer: Consumer, settings: Settings) -> Mapping[str, str] | None:
+    """Return what our ConfigMap says, ``None`` if there is none and the operator has nothing to unlearn.
+
+    Who was made by Rook's importer has no such ConfigMap, but an operator that works with another user.
+    """
+    space = f"/api/v1/namespaces/{consumer.namespace}"
+    live = api.get(f"{space}/configmaps/{STATE}")
+    if live is not None:
+        return {str(name): str(value) for name, value in (live.get("data") or {}).items()}
+    secret = api.get(f"{space}/secrets/{names.SECRETS['health']}")
+    if secret is None:
+        return None
+    same = delivery.delivered(consumer, "health", secret, settings.keys)
+    return {"health": _health(consumer, settings) if same else "", "restart": ""}
+
+
+def _health(consumer: Consumer, settings: Settings) -> str:
+    """Return user and fingerprint of the key with which the operator works."""
     entity = consumer.entity("health")
-    health = f"{entity} {fingerprint(settings.keys[entity].reveal())}"
-    before = (live or {}).get("data") or {}
-    stamp = str(before.get("restart") or "")
+    return f"{entity} {fingerprint(settings.keys[entity].reveal())}"
+
+
+def _state(before: Mapping[str, str] | None, consumer: Consumer, settings: Settings, rewrite: Rewrite | None) -> Object:
+    """Return our ConfigMap: which health user the operator works with, and which restart is due to it."""
+    health = _health(consumer, settings)
+    known = before or {}
+    stamp = known.get("restart", "")
     moved = rewrite is not None and rewrite.body is None
-    if before and (moved or before.get("health") != health):
+    if before is not None and (moved or known.get("health") != health):
         stamp = fingerprint(f"{stamp} {health} {rewrite.text if rewrite else ''}")
     return {
         "apiVersion": "v1",

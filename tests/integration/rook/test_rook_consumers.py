@@ -252,8 +252,22 @@ def test_what_the_importer_made_is_foreign_until_adopted(one: One) -> None:
     assert refused["failed"]
     assert "rook-csi-rbd-node" in refused["msg"]
     assert one.site.ask("GET", one.monitors_path()) is None
+    # the operator works with the importer's user: it must notice
+    one.site.ask(
+        "POST",
+        f"/api/v1/namespaces/{one.name}/secrets",
+        {
+            "metadata": {"name": "rook-ceph-mon"},
+            "type": "kubernetes.io/rook",
+            "stringData": {"ceph-username": "client.healthchecker", "ceph-secret": "old"},
+        },
+    )
     one.run(adopt=True, force_conflicts=True)
     assert one.secret("rook-csi-rbd-node")["userID"] == f"k8s-{one.name}-rbd-node"
+    assert one.secret("rook-ceph-mon")["ceph-username"] == f"client.k8s-{one.name}-health"
+    assert one.restarts() == 1
+    assert not one.run()["changed"]
+    assert one.restarts() == 1
 
 
 def test_a_cluster_that_is_down_holds_up_no_other(one: One, tmp_path: t.Any) -> None:
