@@ -19,6 +19,7 @@ description:
     O(clients[].generation), deliver the new user and key, and let O(clients[].retire) take the others away.
   - Users that were made otherwise, as by Rook's script, and that differ are shown in RV(foreign) and refused until
     O(adopt=true). They keep their names and keys.
+  - No key is read, shown or returned. M(hackspace.infra.ceph_keys) tells keys apart and hands them on sealed.
   - Users that belong to Ceph or Proxmox VE, such as C(client.admin), are never touched. What isn't in the list stays.
 options:
   clients:
@@ -70,17 +71,12 @@ options:
     description: Take over users that exist, differ from what is wanted and were not made by this module.
     type: bool
     default: false
-  return_keys:
-    description:
-      - Return the keys of the generations that count, in RV(keys). Say C(no_log=true) for such a task.
-      - In check mode, of those that exist.
-    type: bool
-    default: false
 attributes:
   check_mode:
     details: Reads only.
 seealso:
   - module: hackspace.infra.ceph_info
+  - module: hackspace.infra.ceph_keys
   - module: hackspace.infra.ceph_rados_namespaces
 extends_documentation_fragment:
   - hackspace.infra._attributes
@@ -134,10 +130,6 @@ clients:
   returned: success
   type: list
   elements: dict
-keys:
-  description: Keys by user.
-  returned: with O(return_keys=true)
-  type: dict
 requests:
   description: Number of commands sent.
   returned: success
@@ -172,14 +164,13 @@ SPEC = CONNECTION_SPEC.merge(
                 },
             },
             "adopt": {"type": "bool", "default": False},
-            "return_keys": {"type": "bool", "default": False, "no_log": False},
         }
     )
 )
 
 
-def read(ceph: Ceph, wanted: t.Sequence[clients.Client]) -> tuple[clients_plan.Present, t.Any]:
-    """Return what there is, and the answer with the keys."""
+def read(ceph: Ceph, wanted: t.Sequence[clients.Client]) -> clients_plan.Present:
+    """Return what there is."""
     listed, marked, monitors = ceph.run([Command("auth ls"), marks.read(), Command("mon dump")])
     users = clients_plan.users(listed.out)
     sessions = None
@@ -195,26 +186,17 @@ def read(ceph: Ceph, wanted: t.Sequence[clients.Client]) -> tuple[clients_plan.P
     if any(one.key_type and clients.entity(one.name, one.current(users)) not in users for one in wanted):
         described = ceph.run([Command("get_command_descriptions")])[0]
         key_types = clients_plan.makeable(described.out)
-    present = clients_plan.Present(users, marks.parse(marked.out), sessions, key_types)
-    return present, listed.out
+    return clients_plan.Present(users, marks.parse(marked.out), sessions, key_types)
 
 
 def main(module: AnsibleModule) -> dict[str, t.Any]:
     params = module.params
     wanted = clients.parse(params["clients"])
     with connected(module) as ceph:
-        present, listed = read(ceph, wanted)
-        plan, states = clients_plan.plan(present, wanted, adopt=params["adopt"])
+        plan, states = clients_plan.plan(read(ceph, wanted), wanted, adopt=params["adopt"])
         if not module.check_mode:
             apply(ceph, plan)
-        extra: dict[str, t.Any] = {}
-        if params["return_keys"]:
-            if plan.changed and not module.check_mode:
-                listed = ceph.run([Command("auth ls")])[0].out
-            absent = {one.name for one in wanted if one.absent}
-            names = [clients.entity(state.name, state.current) for state in states if state.name not in absent]
-            extra["keys"] = clients_plan.keys(listed, names)
-        return plan_result(module, plan, clients=[state.report() for state in states], requests=ceph.requests, **extra)
+        return plan_result(module, plan, clients=[state.report() for state in states], requests=ceph.requests)
 
 
 if __name__ == "__main__":

@@ -87,12 +87,6 @@ def users(out: t.Any) -> dict[str, User]:
     }
 
 
-def keys(out: t.Any, wanted: Iterable[str]) -> dict[str, str]:
-    """Return the keys of some users out of the answer to ``auth ls``."""
-    names = set(wanted)
-    return {one["entity"]: one["key"] for one in (out or {}).get("auth_dump", ()) if one["entity"] in names}
-
-
 def monitor_names(out: t.Any) -> list[str]:
     """Return the names of all monitors out of the answer to ``mon dump``."""
     return [one["name"] for one in (out or {}).get("mons", ())]
