@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import pytest
+from ansible.errors import AnsibleFilterError
+from ansible_collections.hackspace.infra.plugins.filter.ceph_caps import ceph_caps
 from ansible_collections.hackspace.infra.plugins.module_utils._ceph import caps
 from hypothesis import given
 from hypothesis import strategies as st
@@ -112,3 +114,20 @@ def test_no_text_makes_it_fail_otherwise(text: str) -> None:
         assert len(caps.lenient(text)) <= 1
     else:
         assert caps.grants(caps.render(found)) == found
+
+
+def test_the_filter_reads_and_compares() -> None:
+    assert ceph_caps({"osd": "profile rbd pool=b, profile rbd pool=a"}) == {
+        "osd": ["profile rbd pool=a", "profile rbd pool=b"]
+    }
+    assert ceph_caps({"mon": "allow r"}, {"mon": ["allow r", "allow command version"]}) == {
+        "same": False,
+        "added": {"mon": ["allow command version"]},
+        "removed": {},
+    }
+    assert ceph_caps({"mon": "allow profile rbd"}, {"mon": "profile rbd"})["same"]
+    for wrong in ("allow r", {"rgw": "allow r"}, {"mon": "allow 'r"}):
+        with pytest.raises(AnsibleFilterError, match="ceph_caps: caps"):
+            ceph_caps(wrong)
+    with pytest.raises(AnsibleFilterError, match="ceph_caps: other"):
+        ceph_caps({}, "allow r")
