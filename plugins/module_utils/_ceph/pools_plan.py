@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import typing as t
 from collections.abc import Mapping, Sequence
 
@@ -311,8 +312,9 @@ def _create(pool: Pool) -> Change:
     if pool.metadata_pool:
         rest[_OVERWRITES] = True
     after: dict[str, t.Any] = {"type": arguments["pool_type"], **pool.attributes}
-    # What guards a pool is set last; it is a new one, on which nothing depends yet.
-    steps += [_set(pool.name, name, rest[name]) for name in sorted(rest, key=_position, reverse=True)]
+    # What guards a pool is set last, as it would guard it from the rest.
+    first = [name for name in sorted(rest, key=_position) if name not in _FLAGS]
+    steps += [_set(pool.name, name, rest[name]) for name in (*first, *sorted(set(rest) - set(first)))]
     quotas = (("max_bytes", pool.quota_bytes), ("max_objects", pool.quota_objects))
     steps += [
         Command("osd pool set-quota", {"pool": pool.name, "field": field, "val": str(value)})
@@ -348,6 +350,13 @@ def _remove(pool: Pool, there: Existing | None, present: Present, gone: Plan, *,
     if not ours:
         gone.foreign.append(pool.name)
     sure = {"pool": pool.name, "pool2": pool.name, "yes_i_really_really_mean_it": True}
-    steps = (Command("osd pool delete", sure), *((marks.drop("pool", pool.name),) if ours else ()))
+    steps = [Command("osd pool delete", sure)]
+    if ours:
+        if there.profile == pool.name:
+            # Ceph makes a rule of the same name; either may be in use elsewhere by now.
+            left = frozenset({-errno.ENOENT, -errno.EBUSY})
+            steps.append(Command("osd crush rule rm", {"name": pool.name}, ok=left))
+            steps.append(Command("osd erasure-code-profile rm", {"name": pool.name}, ok=left))
+        steps.append(marks.drop("pool", pool.name))
     before = {"applications": sorted(there.applications)}
-    gone.add(Change(KIND, pool.name, "delete", before, None, "absent", frozenset(before), steps))
+    gone.add(Change(KIND, pool.name, "delete", before, None, "absent", frozenset(before), tuple(steps)))

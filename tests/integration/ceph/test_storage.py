@@ -121,6 +121,10 @@ def test_erasure_code_with_its_replicated_pool_and_an_issued_key(site: Site) -> 
         )
     ]
     assert codes == [0, 0, EPERM, EPERM]
+    gone = [{"name": name, "state": "absent", "allow": ["delete"]} for name in (data, meta)]
+    site.settled("ceph_pools", pools=gone)
+    assert data not in [rule["rule_name"] for rule in site.ceph.command("osd crush rule dump")]
+    assert data not in site.ceph.command("osd erasure-code-profile ls")
 
 
 def test_rules_and_device_classes(site: Site) -> None:

@@ -83,6 +83,13 @@ def test_a_new_pool() -> None:
         "config-key set",
     ]
     assert plan.changes[0].payload[0].arguments["pg_num"] == 32
+    sized = steps(pool(name="new", min_size=3, size=3, nosizechange=True, pg_autoscale_mode="warn"))
+    assert sized[1:5] == [
+        "osd pool set pg_autoscale_mode warn",
+        "osd pool set size 3",
+        "osd pool set min_size 3",
+        "osd pool set nosizechange true",
+    ]
 
 
 def test_a_new_erasure_coded_pool_comes_after_the_one_it_needs() -> None:
@@ -165,6 +172,12 @@ def test_pools_of_others() -> None:
 
 def test_deleting_a_pool() -> None:
     assert steps(pool(state="absent", allow=["delete"])) == ["osd pool delete", "config-key rm"]
+    assert steps(pool(name="ec", state="absent", allow=["delete"])) == [
+        "osd pool delete",
+        "osd crush rule rm",
+        "osd erasure-code-profile rm",
+        "config-key rm",
+    ]
     with refused("pool-nodelete"):
         pool(server.pool("rbd", flags_names="nodelete"), state="absent", allow=["delete"])
     with refused("not-ours"):
