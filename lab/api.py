@@ -741,6 +741,7 @@ class Lab:
                 "ca_file": str(self._git.ca),
                 "known_hosts": self._git.known_hosts,
             },
+            "ceph": {"conf": str(self._ceph.conf), "keyring": str(self._ceph.keyring), "programs": str(self._ceph.bin)},
             "holders": [plain(asdict(holder)) for holder in self._holders],
         }
 

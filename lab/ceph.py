@@ -246,12 +246,6 @@ class Ceph:
         except OSError as error:
             return str(error)
 
-    def _wait(self, command: Mapping[str, Any], path: Sequence[str] = (), **value: Any) -> str | None:
-        """Say what is missing after some seconds; None if nothing is."""
-        until = {"until": command, "path": list(path), **value}
-        answer = self.ask([until], timeout=5)[0]
-        return None if answer.code == 0 else answer.said or f"{answer.out}"
-
     def _osd_up(self, number: int) -> str | None:
         found = self.ask([{"mon": {"prefix": "osd dump"}}], timeout=5)[0]
         if found.code:
@@ -265,10 +259,12 @@ class Ceph:
     def _manager_up(self) -> str | None:
         if not (self.folder / "cluster-made").is_file():
             return "the cluster is being made"
-        return self._wait({"mgr": {"prefix": "fs subvolumegroup ls", "vol_name": FILESYSTEM}})
+        groups = {"mgr": {"prefix": "fs subvolumegroup ls", "vol_name": FILESYSTEM}}
+        answer = self.ask([{"until": groups}], timeout=5)[0]
+        return None if answer.code == 0 else answer.said or "no answer"
 
     def _mds_up(self) -> str | None:
-        found = self.ask([{"mon": {"prefix": "fs status"}}, {"mon": {"prefix": "mds stat"}}], timeout=5)[1]
+        found = self.ask([{"mon": {"prefix": "mds stat"}}], timeout=5)[0]
         if found.code:
             return found.said
         filesystems = found.out["fsmap"]["filesystems"]

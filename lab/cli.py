@@ -32,7 +32,9 @@ def _list(text: str) -> list[str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m lab", description="OpenBao and Kubernetes clusters on loopback.")
+    parser = argparse.ArgumentParser(
+        prog="python -m lab", description="OpenBao, Kubernetes and Ceph clusters on loopback."
+    )
     parser.add_argument("--name", default=DEFAULT, help="name of the lab; several can run at once")
     parser.add_argument("--state-dir", help="folder under which labs keep their state (LAB_STATE_DIR)")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
