@@ -158,7 +158,7 @@ options:
   request_timeout:
     description: Seconds to wait for a connection and for each answer.
     type: float
-    default: 10.0
+    default: 30.0
 seealso:
   - module: hackspace.infra.ceph_keys
   - plugin: hackspace.infra.rook_external_objects

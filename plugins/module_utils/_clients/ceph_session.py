@@ -120,19 +120,18 @@ class Session:
         raise ValueError(f"unknown order {prefix}")
 
 
-def main() -> int:
+def main() -> None:
     """Take login and orders from standard input, write the answers."""
     given = json.load(sys.stdin)
     try:
         session = Session(given["login"])
     except Exception as error:  # pylint: disable=broad-except
         json.dump({"unreachable": str(error), "code": _code(error)}, sys.stdout)
-        return 0
+        return
     answers = session.run(given["orders"])
     session.close()
     json.dump({"answers": answers}, sys.stdout)
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

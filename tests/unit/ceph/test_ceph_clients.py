@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import types
 import typing as t
 
 import pytest
@@ -15,7 +16,7 @@ from ansible_collections.hackspace.infra.plugins.module_utils._core.plan import 
 
 from tests.ceph_answers import MONMAP, session
 
-CAPS = {"mon": "profile rbd", "osd": "profile rbd pool=p namespace=n"}
+CAPS: t.Final = types.MappingProxyType({"mon": "profile rbd", "osd": "profile rbd pool=p namespace=n"})
 OURS = marks.Marks({("client", "x"): {}})
 
 
