@@ -66,4 +66,10 @@ class ActionModule(JoinedAction):
         )
         self._connection.set_options(var_options={})
         self.check_safe()
-        return {**task_vars, "ansible_python_interpreter": sys.executable}
+        own: dict[str, t.Any] = {"ansible_python_interpreter": sys.executable}
+        node = self._task.delegate_to
+        if node:
+            # for a task that is delegated, Ansible looks here for the interpreter
+            delegated = task_vars["ansible_delegated_vars"]
+            own["ansible_delegated_vars"] = {**delegated, node: {**delegated[node], **own}}
+        return {**task_vars, **own}

@@ -483,12 +483,13 @@ def _monitors(ceph: Ceph, facts: Facts) -> Iterator[Finding]:
 def _consumer(ceph: Ceph, one: Consumer, facts: Facts) -> Iterator[Finding]:
     if any(facts.ceph) and facts.ceph[:2] < one.rook.oldest_ceph:
         oldest = ".".join(map(str, one.rook.oldest_ceph))
-        yield _error(
+        say = _warning if one.before_ceph_upgrade else _error
+        yield say(
             one,
             f"{one.item}: rook",
             "ceph-too-old",
             f"Rook {one.rook} wants Ceph {oldest} or newer; this is {facts.version}.",
-            "upgrade Ceph, or use an older Rook.",
+            "upgrade Ceph, or use an older Rook; before_ceph_upgrade: true prepares everything until then.",
         )
     if one.key.type == AES256K:
         yield from _keys(one, facts)

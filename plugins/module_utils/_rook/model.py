@@ -119,6 +119,7 @@ class Consumer:
     cluster: str
     state: str
     rook: Rook
+    before_ceph_upgrade: bool
     namespace: str
     operator_namespace: str
     driver_prefix: str
@@ -268,6 +269,7 @@ def _consumer(given: Mapping[str, t.Any], item: str, prefix: str) -> Consumer:
         cluster=cluster,
         state=given.get("state", PRESENT),
         rook=rook,
+        before_ceph_upgrade=given.get("before_ceph_upgrade", False),
         namespace=namespace,
         operator_namespace=operator,
         driver_prefix=given.get("driver_prefix", operator),

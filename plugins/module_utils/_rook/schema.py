@@ -169,6 +169,7 @@ CONSUMER: t.Final = record(
         "name": said("Name of the consumer; by default that of its cluster.", _NAME),
         "state": said("absent: taken away, if nothing is left in it.", choice((PRESENT, ABSENT))),
         "rook": said("Version of Rook there.", _VERSION),
+        "before_ceph_upgrade": said("Ceph is upgraded later: too old for Rook is a warning only.", _FLAG),
         "namespace": said("Namespace of the CephCluster.", _NAMESPACE),
         "operator_namespace": said("Namespace of Rook's operator.", _NAMESPACE),
         "driver_prefix": said("Beginning of the CSI drivers' names.", _OBJECT),
