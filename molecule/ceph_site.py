@@ -14,8 +14,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)]
 
@@ -25,28 +23,12 @@ from lab.files import write  # noqa: E402
 
 CLUSTER = "member-prod"
 POOL = "k8s"
-KINDS = ("CephCluster", "CephBlockPoolRadosNamespace", "CephFilesystemSubVolumeGroup")
-
-
-def define(lab: Lab) -> None:
-    """Give the cluster the definitions of Rook and of snapshots."""
-    server = lab.kube_server(CLUSTER)
-    objects: list[dict[str, Any]] = []
-    for path in (rook_manifests.definitions(), *rook_manifests.snapshots()):
-        objects += [one for one in yaml.safe_load_all(path.read_text(encoding="utf-8")) if one]
-    for one in objects:
-        if one["spec"]["group"] == "ceph.rook.io" and one["spec"]["names"]["kind"] not in KINDS:
-            continue
-        path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{one['metadata']['name']}?fieldManager=lab"
-        answer = server.request("PATCH", path, one, content_type="application/apply-patch+yaml")
-        if answer.status >= 300:
-            raise SystemExit(f"{one['metadata']['name']}: HTTP {answer.status}")
 
 
 def up(name: str, more: list[str]) -> None:
     lab = Lab(name, say=print)
     lab.up(["ceph", CLUSTER, *more, *(["eso"] if more else [])])
-    define(lab)
+    rook_manifests.define(lab.kube_server(CLUSTER))
     ceph = lab.ceph
     ceph.command("osd pool create", pool=POOL, pg_num=8)
     ceph.command("osd pool application enable", pool=POOL, app="rbd")
