@@ -73,6 +73,12 @@ _ASK = Path(__file__).parent / "files" / "ceph" / "ask.py"
 _PYTHON = "/usr/bin/python3"
 _ADMIN = "client.admin"
 _FETCHING = threading.Lock()
+#: What a monitor writes when it has carried out a client's command that changes something, and the manager when it
+#: begins with one of a file system's.
+_WRITING = re.compile(
+    r"log_channel\(audit\) log \[INF\] : from='client\.[^']*' entity='client\.[^']*' (cmd=.*: finished)?$"
+    r"|Starting _cmd_fs_subvolume(group)?_(?!ls|info|getpath)"
+)
 
 
 def wanted_packages(simulation: str) -> list[str]:
@@ -136,7 +142,6 @@ class Ceph:
         self.folder = state / COMPONENT
         self.conf = self.folder / "ceph.conf"
         self.keyring = self.folder / "ceph.client.admin.keyring"
-        self.audit_log = self.folder / f"audit.mon.{MONITORS[0]}.log"
         self.bin = self.folder / "bin"
         self.port_names = [
             f"{COMPONENT}-{name}.{kind}" for name in MONITORS for kind in ("v1", "v2", "v1-other", "v2-other")
@@ -377,9 +382,7 @@ admin socket = {COMPONENT}/$name.asok
 mon data = {folder}/mon.$id
 keyring = {folder}/mon.$id/keyring
 log to stderr = true
-mon cluster log to file = true
-mon cluster log file = default={folder}/cluster.$name.log audit={folder}/audit.$name.log
-mon cluster log file level = debug
+mon cluster log to file = false
 mon allow pool size one = true
 mon allow pool delete = true
 mon data avail warn = 0
@@ -526,17 +529,22 @@ log to stderr = true
         return str(self.command("auth get-key", entity=user)["key"])
 
     def written(self) -> list[str]:
-        """The commands so far by which somebody changed something, as the monitors' audit log has them."""
+        """The commands so far by which a client changed something, as the first monitor and the manager noted them.
+
+        The first monitor leads, so that it carries out what others were sent. Of commands with a value that may be
+        secret it notes nothing but that there was one.
+        """
         marker = f"lab-{uuid.uuid4()}"
-        self.command("config-key set", key="lab/marker", val=marker)
+        groups = {"prefix": "fs subvolumegroup ls", "vol_name": marker}
+        self.ask([{"mon": {"prefix": "config-key rm", "key": marker}}, {"mgr": groups}])
+        logs = [self._state / "logs" / f"{COMPONENT}-{name}.log" for name in (f"mon-{MONITORS[0]}", "mgr")]
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
-            lines = self.audit_log.read_text(errors="replace").splitlines() if self.audit_log.is_file() else []
-            if any(marker in line for line in lines):
-                done = [line for line in lines if "audit [INF]" in line and line.rstrip().endswith(": finished")]
-                return [line for line in done if "lab/marker" not in line]
+            texts = [log.read_text(errors="replace") for log in logs]
+            if all(marker in text for text in texts):
+                return [line for text in texts for line in text.splitlines() if _WRITING.search(line)]
             time.sleep(0.1)
-        raise LabError(f"{self.audit_log} does not have the newest command")
+        raise LabError(f"{' or '.join(map(str, logs))} does not have the newest command")
 
     def move(self, name: str) -> Callable[[], None]:
         """Tell the monitors that one gets its other addresses; returns what writes it down once it is stopped."""
