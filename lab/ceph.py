@@ -73,6 +73,7 @@ _ASK = Path(__file__).parent / "files" / "ceph" / "ask.py"
 _PYTHON = "/usr/bin/python3"
 _ADMIN = "client.admin"
 _FETCHING = threading.Lock()
+_MARKER = "lab-marker-"
 #: What a monitor writes when it has carried out a client's command that changes something, and the manager when it
 #: begins with one of a file system's.
 _WRITING = re.compile(
@@ -534,7 +535,7 @@ log to stderr = true
         The first monitor leads, so that it carries out what others were sent. Of commands with a value that may be
         secret it notes nothing but that there was one.
         """
-        marker = f"lab-{uuid.uuid4()}"
+        marker = f"{_MARKER}{uuid.uuid4()}"
         groups = {"prefix": "fs subvolumegroup ls", "vol_name": marker}
         self.ask([{"mon": {"prefix": "config-key rm", "key": marker}}, {"mgr": groups}])
         logs = [self._state / "logs" / f"{COMPONENT}-{name}.log" for name in (f"mon-{MONITORS[0]}", "mgr")]
@@ -542,7 +543,8 @@ log to stderr = true
         while time.monotonic() < deadline:
             texts = [log.read_text(errors="replace") for log in logs]
             if all(marker in text for text in texts):
-                return [line for text in texts for line in text.splitlines() if _WRITING.search(line)]
+                lines = [line for text in texts for line in text.splitlines() if _WRITING.search(line)]
+                return [line for line in lines if _MARKER not in line]
             time.sleep(0.1)
         raise LabError(f"{' or '.join(map(str, logs))} does not have the newest command")
 
