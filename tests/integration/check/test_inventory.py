@@ -66,6 +66,22 @@ def test_shipped_inventories_name_files_that_are_not_there(tmp_path: Path) -> No
     assert ("platform_clusters[0].kubeconfig", "file-missing") in found
 
 
+def test_consumers_of_ceph_are_looked_at_with_each_other(tmp_path: Path) -> None:
+    inventory = tmp_path / "hosts.yml"
+    consumer = (
+        "{cluster: one, name: NAME, namespace: NAME, block: [{storage_class: NAME, pool: k8s, rados_namespace: same}]}"
+    )
+    inventory.write_text(
+        HEAD
+        + "  vars:\n    platform_clusters:\n      - {name: one, kubeconfig: ~/.kube/one}\n"
+        + "    platform_ceph:\n      provider_host: pve1\n      consumers:\n"
+        + "".join(f"        - {consumer.replace('NAME', name)}\n" for name in ("a", "b"))
+        + "    platform_openbao: {login: {}}\n"
+    )
+    found, _printed = check(inventory, tmp_path)
+    assert ("platform_ceph.consumers[1]: block[0]", "namespace-shared") in found
+
+
 def test_ansible_lists_the_example(tmp_path: Path) -> None:
     done = subprocess.run(
         [str(BIN / "ansible-inventory"), "--inventory", str(ROOT / "inventories" / "example"), "--list"],
