@@ -12,6 +12,8 @@ version_added: 0.1.0
 description:
   - Takes the whole list for any number of pools, and makes what is missing. Each consumer has namespaces of its own, to
     which its Ceph users are confined.
+  - A pool that gets a namespace is made ready for images (C(rbd pool init)), which Proxmox VE doesn't do. Who may do
+    nothing outside of the namespace could make no image otherwise.
   - Namespaces that are not in the list are not touched. One that is to be absent is refused as long as there are images
     in it, also in its trash.
   - Pools that belong to a storage of Proxmox VE are refused, unless that storage stays in another namespace of its own.

@@ -99,13 +99,18 @@ def plan(wanted: Sequence[Namespace], there: Mapping[str, Sequence[str]], images
     :raises Refused: for namespaces with images.
     """
     result, gone = Plan(), Plan()
+    prepared: set[str] = set()
     for one in wanted:
         exists = one.name in there.get(one.pool, ())
         arguments = {"pool": one.pool, "namespace": one.name}
         if exists != one.absent:
             result.unchanged += 1
         elif not one.absent:
-            steps = (Command("namespace create", arguments, "rbd"),)
+            steps: tuple[Command, ...] = (Command("namespace create", arguments, "rbd"),)
+            if one.pool not in prepared:
+                # Proxmox VE makes pools without it, and who has but the namespace can't make up for that
+                steps = (Command("init", {"pool": one.pool}, "rbd"), *steps)
+                prepared.add(one.pool)
             result.add(Change(KIND, one.full, "create", None, {}, "missing", frozenset(), steps))
         else:
             found = images.get(one.full, ())

@@ -245,6 +245,7 @@ def test_namespaces() -> None:
     )
     plan = namespaces.plan(wanted, {"rbd": ["a", "c"]}, {"rbd/c": []})
     assert [(change.action, change.name) for change in plan.changes] == [("create", "rbd/b"), ("delete", "rbd/c")]
+    assert [step.prefix for step in plan.changes[0].payload] == ["init", "namespace create"]
     assert plan.unchanged == 1
     with refused("namespace-in-use"):
         namespaces.plan(wanted, {"rbd": ["c"]}, {"rbd/c": ["csi-vol-1"]})
