@@ -131,11 +131,9 @@ def _files(consumer: Consumer, role: str) -> dict[str, list[str]]:
                 ),
             ),
         ],
-        "mds": [
-            *_each(consumer.files, lambda one: f"allow r fsname={one.filesystem} path=/volumes"),
-            *_each(
-                consumer.files,
-                lambda one: f"allow rws fsname={one.filesystem} path=/volumes/{one.subvolume_group}",
-            ),
-        ],
+        # no more than that: with "allow r path=/volumes", as ceph-csi has it, everybody reads everybody's files
+        "mds": _each(
+            consumer.files,
+            lambda one: f"allow rws fsname={one.filesystem} path=/volumes/{one.subvolume_group}",
+        ),
     }
