@@ -27,6 +27,7 @@ from tests.integration.ssh_host import SshHost
 PLAYBOOK = ROOT / "playbooks" / "ceph_consumers.yml"
 CORE, MEMBER = "core-infra", "member-prod"
 POOL = "k8s"
+ZONE_POOL = "k8s-b"
 EPERM, EACCES = -1, -13
 #: Secret of a role, and its fields for user and key.
 SECRETS = {
@@ -49,7 +50,16 @@ CONSUMERS: tuple[dict[str, t.Any], ...] = (
         "cluster": MEMBER,
         "profile": "strict",
         "before_ceph_upgrade": True,
-        "block": [{"storage_class": "ceph-block", "pool": POOL}],
+        "block": [
+            {"storage_class": "ceph-block", "pool": POOL},
+            {
+                "storage_class": "ceph-zones",
+                "topology": {
+                    "label": "topology.kubernetes.io/zone",
+                    "pools": [{"pool": POOL, "value": "a"}, {"pool": ZONE_POOL, "value": "b"}],
+                },
+            },
+        ],
         "files": [{"storage_class": "ceph-files", "filesystem": "cephfs"}],
     },
 )
@@ -188,6 +198,9 @@ class Site:
             groups = {"prefix": "fs subvolume ls", "vol_name": "cephfs", "group_name": cluster}
             listed = [{"mgr": groups}, {"mon": {"prefix": "auth ls"}}]
             assert self.codes(self.secret(cluster, "cephfs-provisioner"), listed) == [0, EACCES]
+        zone = [{"rbd": "ls", "pool": ZONE_POOL, "namespace": name} for name in (MEMBER, CORE)]
+        assert self.codes(self.secret(MEMBER, "rbd-provisioner"), zone) == [0, EPERM]
+        assert self.codes(self.secret(CORE, "rbd-provisioner"), zone) == [EPERM, EPERM]
         # directories are kept apart by caps in the profile strict only
         orders = [{"fs": what, "root": f"/volumes/{MEMBER}", "path": "/tried"} for what in ("mkdir", "ls", "rmdir")]
         orders += [{"fs": "ls", "root": root, "path": "/"} for root in (f"/volumes/{CORE}", "/volumes", "/")]
@@ -271,8 +284,10 @@ def new_site(name: str, state: Path, folder: Path) -> Iterator[Site]:
                 rook_manifests.define(lab.kube_server(cluster))
                 _operator(made, cluster)
             _wire(made)
-            lab.ceph.command("osd pool create", pool=POOL, pg_num=8)
-            lab.ceph.command("osd pool application enable", pool=POOL, app="rbd")
+            for pool in (POOL, ZONE_POOL):
+                # as Proxmox VE makes pools
+                lab.ceph.command("osd pool create", pool=pool, pg_num=8)
+                lab.ceph.command("osd pool application enable", pool=pool, app="rbd")
             yield made
     finally:
         lab.down(wipe=True)

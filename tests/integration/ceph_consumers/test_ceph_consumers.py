@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import copy
+import json
 import threading
 import typing as t
 
@@ -86,6 +87,9 @@ def test_both_get_keys_that_work_for_them_alone_and_then_nothing_changes(
     for cluster in (CORE, MEMBER):
         assert site.users(cluster) == {role: f"client.k8s-{cluster}-{role}" for role in SECRETS}
     assert site.stored() == [f"ceph-{role}" for role in sorted(SECRETS)]
+    zones = [site.storage_class(cluster, "ceph-zones") for cluster in (CORE, MEMBER)]
+    assert zones[0] is None
+    assert len(json.loads(zones[1]["parameters"]["topologyConstrainedPools"])) == 2
     site.check_apart()
     written = site.lab.ceph.written()
     again = site.play().ok()
