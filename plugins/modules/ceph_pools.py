@@ -70,7 +70,8 @@ options:
         elements: str
         default: []
       init:
-        description: Make it ready for RBD, once.
+        description: Make it ready for RBD, once. Erasure coded pools need it as well where users are kept to RADOS
+          namespaces, as these may not write down that the pool was found to be fit for images' data.
         type: bool
         default: false
       crush_rule:
@@ -187,6 +188,7 @@ EXAMPLES = r"""
         erasure: {k: 4, m: 2, device_class: hdd}
         metadata_pool: vm-prod
         applications: [rbd]
+        init: true
         quota_bytes: 20TiB
 """
 

@@ -160,11 +160,11 @@ def _one(name: str, one: Mapping[str, t.Any], item: str) -> Pool:
     )
     init = bool(one.get("init"))
     check(
-        not init or (RBD in applications and erasure is None),
-        "init prepares a replicated pool for RBD.",
+        not init or RBD in applications,
+        "init prepares a pool for RBD.",
         item=item,
         rule="pool-init",
-        fix="say applications: [rbd], or leave init away; of an erasure coded pool it is the metadata pool's matter.",
+        fix="say applications: [rbd], or leave init away.",
     )
     quota_bytes = one.get("quota_bytes")
     return Pool(

@@ -94,6 +94,7 @@ def test_erasure_code_with_its_replicated_pool_and_an_issued_key(site: Site) -> 
             "erasure": {"k": 2, "m": 1, "failure_domain": "osd"},
             "metadata_pool": meta,
             "applications": ["rbd"],
+            "init": True,
             "pg_num": 8,
         },
         {"name": meta, "applications": ["rbd"], "init": True, "pg_num": 8},
