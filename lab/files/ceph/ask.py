@@ -10,8 +10,8 @@ and writes a list with one ``{"code": ..., "out": ..., "said": ...}`` for each c
 
 - ``{"mon": {...}, "data": ""}``, ``{"mgr": {...}}``: commands as the servers know them; a ``mon`` may be told which one
   to ask by ``"at"``;
-- ``{"rbd": "create|ls|remove|clone|init|namespaces|namespace", "pool": ..., "namespace": ..., "image": ...}``;
-- ``{"fs": "mkdir|ls|rmdir|write", "path": ..., "filesystem": ...}``;
+- ``{"rbd": "create|write|snapshot|clone|ls|remove|init|namespaces|namespace", "pool": ..., "namespace": ..., "image": ...}``;
+- ``{"fs": "mkdir|ls|rmdir|write|read", "path": ..., "root": ..., "filesystem": ...}``;
 - ``{"rados": "write|read", "pool": ..., "namespace": ..., "object": ...}``;
 - ``{"until": {command}, "path": [...], "is": ...}``: asked again until the answer has that value.
 - ``{"hold": FILE}``: keeps the connection, and what is mounted, until the file is gone.
@@ -144,6 +144,10 @@ class Session:
             opened = mount.open(path, "w", 0o644)
             mount.write(opened, b"x", 0)
             mount.fsync(opened, 0)
+            mount.close(opened)
+        elif what == "read":
+            opened = mount.open(path, "r")
+            out = mount.read(opened, 0, 16).decode()
             mount.close(opened)
         return {"code": 0, "out": out, "said": ""}
 
