@@ -10,7 +10,8 @@ and writes a list with one ``{"code": ..., "out": ..., "said": ...}`` for each c
 
 - ``{"mon": {...}, "data": ""}``, ``{"mgr": {...}}``: commands as the servers know them; a ``mon`` may be told which one
   to ask by ``"at"``;
-- ``{"rbd": "create|write|snapshot|clone|ls|remove|init|namespaces|namespace", "pool": ..., "namespace": ..., "image": ...}``;
+- ``{"rbd": "create|write|snapshot|clone|ls|remove|init|namespaces|namespace", "pool": ..., "namespace": ...,
+  "image": ...}``;
 - ``{"fs": "mkdir|ls|rmdir|write|read", "path": ..., "root": ..., "filesystem": ...}``;
 - ``{"rados": "write|read", "pool": ..., "namespace": ..., "object": ...}``;
 - ``{"until": {command}, "path": [...], "is": ...}``: asked again until the answer has that value.
@@ -42,6 +43,7 @@ class Session:
         self._library = importlib.import_module("rados")
         self._end = time.monotonic() + float(order.get("timeout", 10))
         conf = {"client_mount_timeout": str(order.get("timeout", 10)), "rados_mon_op_timeout": "20"}
+        conf["rbd_default_clone_format"] = "2"  # which can leave a namespace
         if order.get("key"):
             conf["key"] = order["key"]
         else:
@@ -109,7 +111,8 @@ class Session:
         elif what == "clone":
             with self._cluster.open_ioctx(command["pool"]) as source:
                 source.set_namespace(command["from"])
-                library.clone(source, image, "one", pool, f"{image}-clone", features=rbd.RBD_FEATURE_LAYERING)
+                features = rbd.RBD_FEATURE_LAYERING
+                library.clone(source, image, "one", pool, command["clone"], features=features)
         elif what == "ls":
             return library.list(pool)
         else:

@@ -11,6 +11,7 @@ import io
 import itertools
 import json
 import os
+import time
 import typing as t
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +28,14 @@ from lab.ceph import Ceph as LabCeph
 PLUGINS = "ansible_collections.hackspace.infra.plugins.modules."
 EPERM, EACCES = -1, -13
 _NUMBERS = itertools.count(1)
+
+
+def wait_for(condition: t.Callable[[], bool], timeout: float = 60) -> None:
+    """Wait until something is so."""
+    end = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
 
 
 @dataclasses.dataclass
