@@ -8,7 +8,6 @@ Each test leaves the two consumers delivered and as declared, and finds them so.
 from __future__ import annotations
 
 import base64
-import copy
 import json
 import threading
 import typing as t
@@ -22,7 +21,7 @@ from tests.integration.kube.conftest import kill_tree
 
 from .conftest import CORE, MEMBER, POOL, SECRETS, Login, Site, until
 
-DELIVER = "hackspace.infra.rook_ceph_external : Deliver keys and objects to all clusters"
+DELIVER = "Deliver keys and objects to all clusters"
 #: What Rook's script gives restricted users of a cluster for block volumes, after its upgrade without that flag (X1).
 SCRIPT_CAPS = {
     "mon": "profile rbd, allow command 'osd blocklist'",
@@ -58,8 +57,8 @@ def first(lab_site: Site) -> tuple[Result, Result]:
 
 
 @pytest.fixture
-def site(lab_site: Site, first: tuple[Result, Result]) -> t.Iterator[Site]:
-    """The site with both consumers delivered; what a test declares besides is forgotten."""
+def site(lab_site: Site, first: tuple[Result, Result]) -> Site:
+    """The site with both consumers delivered."""
     assert first
     return lab_site
 
@@ -216,10 +215,6 @@ def test_users_of_rooks_script_are_taken_over_upgraded_and_taken_away(site: Site
     legacy["users"] = proposed["users"]
     site.consumers.append(legacy)
 
-    refused = site.play()
-    assert refused.rc != 0
-    assert f"client.{bases['rbd-node']}" in refused.output
-    assert site.codes(old, wide) == [0]
     site.play(adopt=True).ok()
     has = site.secret(CORE, "rbd-node", "rook-legacy")
     assert has == old
@@ -236,9 +231,6 @@ def test_users_of_rooks_script_are_taken_over_upgraded_and_taken_away(site: Site
     image = {"pool": POOL, "namespace": "legacy", "image": "left"}
     assert site.codes(has, [{"rbd": "create", **image}]) == [0]
     legacy["state"] = "absent"
-    unconfirmed = site.play()
-    assert "[removal-not-confirmed]" in unconfirmed.output
-    assert site.storage_class(CORE, "legacy-block")
     full = site.play(confirm_removal=["legacy"])
     assert full.rc != 0
     assert site.storage_class(CORE, "legacy-block") is None
@@ -247,7 +239,4 @@ def test_users_of_rooks_script_are_taken_over_upgraded_and_taken_away(site: Site
     assert lines(removed)[2] == f"legacy on {CORE}: gone"
     assert [user for user in site.ceph_users() if "legacy" in user] == []
     site.consumers.remove(legacy)
-    after = copy.deepcopy(site.users(MEMBER))
-    assert site.play().ok().changed == []
-    assert site.users(MEMBER) == after
     site.check_apart()
