@@ -63,7 +63,7 @@ def tries(name: str, namespace: str) -> None:
     data = lab.kube_server(CLUSTER).request("GET", path).body["data"]
     user, key = (base64.b64decode(data[field]).decode() for field in ("userID", "userKey"))
     own = user.removeprefix("k8s-").partition("-rbd-")[0]
-    orders = {
+    orders: dict[str, dict[str, Any]] = {
         "own": {"rbd": "ls", "pool": POOL, "namespace": own},
         "neighbour": {"rbd": "ls", "pool": POOL, "namespace": "neighbour"},
         "root": {"rbd": "ls", "pool": POOL},
