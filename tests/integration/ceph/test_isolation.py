@@ -122,7 +122,7 @@ class Pair:
         return {what for what, answer in zip(tried, answers, strict=True) if let_in(what, answer)}
 
     def _block(self, own: str, other: str, image: str) -> Commands:
-        fast = functools.partial(dict, pool=self.fast)
+        fast: t.Callable[..., dict[str, t.Any]] = functools.partial(dict, pool=self.fast)
         coded = {"pool": self.coded, "namespace": own, "image": image}
         return {
             "own images": fast(rbd="ls", namespace=own),
