@@ -12,8 +12,8 @@ version_added: 0.1.0
 description:
   - Takes the whole list for any number of pools, and makes what is missing. Each consumer has namespaces of its own, to
     which its Ceph users are confined.
-  - A pool that gets a namespace is made ready for images (C(rbd pool init)), which Proxmox VE doesn't do. Who may do
-    nothing outside of the namespace could make no image otherwise.
+  - Pools of images and of their data are made ready for images (C(rbd pool init)), which Proxmox VE doesn't do. Who may
+    do nothing outside of the namespace could make no image otherwise.
   - Namespaces that are not in the list are not touched. One that is to be absent is refused as long as there are images
     in it, also in its trash.
   - Pools that belong to a storage of Proxmox VE are refused, unless that storage stays in another namespace of its own.
@@ -32,6 +32,11 @@ options:
         description: Name, in small letters.
         type: str
         required: true
+      data_pools:
+        description: Pools in which its images keep their data, if not in its own; erasure coded ones as a rule.
+        type: list
+        elements: str
+        default: []
       state:
         description: V(absent) deletes it.
         type: str
@@ -98,6 +103,7 @@ SPEC = CONNECTION_SPEC.merge(
                 "options": {
                     "pool": {"type": "str", "required": True},
                     "name": {"type": "str", "required": True},
+                    "data_pools": {"type": "list", "elements": "str", "default": []},
                     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
                 },
             },
@@ -111,12 +117,19 @@ def main(module: AnsibleModule) -> dict[str, t.Any]:
     with connected(module) as ceph:
         dump, rules = ceph.run([Command("osd dump"), Command("osd crush rule dump")])
         pools = namespaces.check_pools(wanted, pools_plan.existing(dump.out, rules.out), pve_storages())
-        answers = ceph.run([Command("namespaces", {"pool": pool}, "rbd") for pool in pools])
-        there = {pool: answer.out for pool, answer in zip(pools, answers, strict=True)}
+        used = namespaces.in_use(wanted)
+        answers = ceph.run(
+            [
+                *(Command("namespaces", {"pool": pool}, "rbd") for pool in pools),
+                *(Command("ready", {"pool": pool}, "rbd") for pool in used),
+            ]
+        )
+        there = {pool: answer.out for pool, answer in zip(pools, answers[: len(pools)], strict=True)}
+        ready = {pool: answer.out for pool, answer in zip(used, answers[len(pools) :], strict=True)}
         doomed = [one for one in wanted if one.absent and one.name in there.get(one.pool, ())]
         found = ceph.run([Command("images", {"pool": one.pool, "namespace": one.name}, "rbd") for one in doomed])
         images = {one.full: answer.out for one, answer in zip(doomed, found, strict=True)}
-        plan = namespaces.plan(wanted, there, images)
+        plan = namespaces.plan(wanted, there, images, ready)
         if not module.check_mode:
             apply(ceph, plan)
         return plan_result(module, plan, requests=ceph.requests)

@@ -114,7 +114,7 @@ def states(lab: Lab) -> dict[str, str]:
 def test_it_needs_a_cluster_and_is_known_by_name(tmp_path: Path) -> None:
     with pytest.raises(LabError, match="eso wants a cluster"):
         Lab("eso-alone", tmp_path).up(["eso"])
-    with pytest.raises(LabError, match="member-prod, eso"):
+    with pytest.raises(LabError, match=", eso, "):
         Lab("eso-alone", tmp_path).up(["external-secrets"])
 
 

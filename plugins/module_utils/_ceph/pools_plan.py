@@ -35,7 +35,7 @@ _OPTIONS: t.Final = frozenset(
         "compression_max_blob_size",
     }
 )
-_OVERWRITES: t.Final = "allow_ec_overwrites"
+OVERWRITES: t.Final = "allow_ec_overwrites"
 #: The order in which attributes are set, so that none is refused because of another.
 _ORDER: t.Final = ("nosizechange", "nopgchange", "nodelete", "pg_autoscale_mode", "size", "min_size")
 
@@ -90,7 +90,7 @@ def _existing(one: Mapping[str, t.Any], rules: Mapping[int, str]) -> Existing:
         pg_num=one.get("pg_num_target", one["pg_num"]),
         pg_autoscale_mode=one.get("pg_autoscale_mode", ""),
     )
-    attributes[_OVERWRITES] = "ec_overwrites" in flags
+    attributes[OVERWRITES] = "ec_overwrites" in flags
     return Existing(
         one["pool_name"],
         "" if one["type"] == _REPLICATED else str(one.get("erasure_code_profile") or "?"),
@@ -189,7 +189,7 @@ def _differences(pool: Pool, there: Existing) -> tuple[dict[str, t.Any], dict[st
         before["crush_rule"], after["crush_rule"] = there.rule, pool.crush_rule
         steps.append(_set(pool.name, "crush_rule", pool.crush_rule))
     if pool.metadata_pool:
-        wanted[_OVERWRITES] = True
+        wanted[OVERWRITES] = True
     for name in sorted(wanted, key=_position):
         value, now = wanted[name], there.attributes.get(name)
         if not _same(name, value, now):
@@ -310,7 +310,7 @@ def _create(pool: Pool) -> Change:
     steps.append(Command("osd pool create", arguments))
     rest = {name: value for name, value in pool.attributes.items() if name != "pg_num"}
     if pool.metadata_pool:
-        rest[_OVERWRITES] = True
+        rest[OVERWRITES] = True
     after: dict[str, t.Any] = {"type": arguments["pool_type"], **pool.attributes}
     # What guards a pool is set last, as it would guard it from the rest.
     first = [name for name in sorted(rest, key=_position) if name not in _FLAGS]

@@ -17,6 +17,10 @@ import typing as t
 #: A monitor that has just been connected to may not be known by its name yet.
 _PATIENCE: t.Final = 3.0
 _ENXIO: t.Final = -6
+_ENOENT: t.Final = -2
+#: What ``rbd pool init`` writes, and where; without it the first image needs rights on the pool itself.
+_INFO: t.Final = "rbd_info"
+_VALIDATED: t.Final = b"overwrite validated"
 
 
 def has_bindings() -> bool:
@@ -39,6 +43,16 @@ def _decoded(raw: t.Any) -> t.Any:
         return json.loads(text)
     except ValueError:
         return text
+
+
+def _ready(pool: t.Any) -> bool:
+    """Say whether images can be made by somebody who may do nothing outside of a namespace (``librbd``: RBD_INFO)."""
+    try:
+        return bool(pool.read(_INFO) == _VALIDATED)
+    except Exception as error:  # pylint: disable=broad-except
+        if _code(error) == _ENOENT:
+            return False
+        raise
 
 
 class Session:
@@ -113,6 +127,8 @@ class Session:
                 return library.namespace_remove(pool, name)
             if prefix == "init":
                 return library.pool_init(pool, True)
+            if prefix == "ready":
+                return _ready(pool)
             if prefix == "images":
                 pool.set_namespace(name)
                 trash = [image["name"] for image in library.trash_list(pool)]

@@ -49,20 +49,24 @@ def rados_namespaces(ceph: Ceph, *, removed: Collection[str] = ()) -> list[Entry
     wanted = _namespaces(one for one in ceph.consumers if not one.absent)
     doomed = [place for place in _namespaces(_gone(ceph, removed)) if place not in wanted]
     return [
-        *({"pool": pool, "name": name} for pool, name in wanted),
+        *(
+            {"pool": pool, "name": name, **({"data_pools": data} if data else {})}
+            for (pool, name), data in wanted.items()
+        ),
         *({"pool": pool, "name": name, "state": "absent"} for pool, name in doomed),
     ]
 
 
-def _namespaces(consumers: Iterable[Consumer]) -> list[tuple[str, str]]:
-    places = (
-        (pool, block.rados_namespace)
-        for one in consumers
-        for block in one.block
-        if block.rados_namespace
-        for pool in block.image_pools
-    )
-    return list(dict.fromkeys(places))
+def _namespaces(consumers: Iterable[Consumer]) -> dict[tuple[str, str], list[str]]:
+    """Return the pools in which images of each place have their data, if elsewhere."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for one in consumers:
+        for block in one.block:
+            for pool in block.image_pools if block.rados_namespace else ():
+                data = found.setdefault((pool, block.rados_namespace), [])
+                if block.data_pool and block.data_pool not in data:
+                    data.append(block.data_pool)
+    return found
 
 
 def subvolume_groups(ceph: Ceph, *, removed: Collection[str] = ()) -> list[Entry]:

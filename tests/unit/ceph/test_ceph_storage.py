@@ -243,12 +243,27 @@ def test_namespaces() -> None:
     wanted = namespaces.parse(
         [{"pool": "rbd", "name": "a"}, {"pool": "rbd", "name": "b"}, {"pool": "rbd", "name": "c", "state": "absent"}]
     )
-    plan = namespaces.plan(wanted, {"rbd": ["a", "c"]}, {"rbd/c": []})
+    plan = namespaces.plan(wanted, {"rbd": ["a", "c"]}, {"rbd/c": []}, {"rbd": True})
     assert [(change.action, change.name) for change in plan.changes] == [("create", "rbd/b"), ("delete", "rbd/c")]
-    assert [step.prefix for step in plan.changes[0].payload] == ["init", "namespace create"]
     assert plan.unchanged == 1
     with refused("namespace-in-use"):
-        namespaces.plan(wanted, {"rbd": ["c"]}, {"rbd/c": ["csi-vol-1"]})
+        namespaces.plan(wanted, {"rbd": ["c"]}, {"rbd/c": ["csi-vol-1"]}, {"rbd": True})
+
+
+def test_pools_are_made_ready_before_their_namespaces_and_later_too() -> None:
+    wanted = namespaces.parse([{"pool": "rbd", "name": "a", "data_pools": ["cold"]}])
+    assert namespaces.in_use(wanted) == ["cold", "rbd"]
+    first = namespaces.plan(wanted, {"rbd": []}, {}, {"rbd": False, "cold": False})
+    assert [(change.action, change.name) for change in first.changes] == [
+        ("update", "cold"),
+        ("update", "rbd"),
+        ("create", "rbd/a"),
+    ]
+    later = namespaces.plan(wanted, {"rbd": ["a"]}, {}, {"rbd": True, "cold": False})
+    assert [(change.name, change.diff()["after"]) for change in later.changes] == [("cold", {"init": True})]
+    assert not namespaces.plan(wanted, {"rbd": ["a"]}, {}, {"rbd": True, "cold": True}).changed
+    gone = namespaces.parse([{"pool": "rbd", "name": "a", "data_pools": ["cold"], "state": "absent"}])
+    assert namespaces.in_use(gone) == []
 
 
 def test_pools_for_namespaces() -> None:

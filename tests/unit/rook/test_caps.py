@@ -169,7 +169,7 @@ def test_what_ceph_is_to_have() -> None:
     assert {one["retire"] for one in clients} == {"unused"}
     assert {one["retire"] for one in provider.clients(ceph)} == {"never"}
     # images are in the metadata pool; the data pool needs no RADOS namespace that RBD knows
-    assert provider.rados_namespaces(ceph) == [{"pool": "meta", "name": "prod"}]
+    assert provider.rados_namespaces(ceph) == [{"pool": "meta", "name": "prod", "data_pools": ["cold"]}]
     assert provider.subvolume_groups(ceph) == [{"filesystem": "cephfs", "name": "prod", "quota": "1Ti"}]
 
 
