@@ -189,9 +189,9 @@ def test_ten_consumers_with_three_tiers(site: Site) -> None:
         assert time.monotonic() - begin < 3, module
         assert not result["changed"]
         asked[module] = result["requests"]
-    # one command for all users and for each pool; groups can't be listed with their quotas
+    # one command for all users, two for all pools and two for each; groups can't be listed with their quotas
     assert asked["ceph_clients"] <= 3, asked
-    assert asked["ceph_rados_namespaces"] <= 4, asked
+    assert asked["ceph_rados_namespaces"] == 2 + 2 * len(block), asked
     assert asked["ceph_subvolume_groups"] <= 12, asked
     python = {"ansible_python_interpreter": str(site.ceph.bin / "python3")}
     tasks = [
