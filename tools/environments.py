@@ -17,6 +17,11 @@ from pathlib import Path
 MATRIX = {"3.11": "the oldest supported ansible-core", "3.13": "the newest supported ansible-core"}
 
 
+def user_cache() -> Path:
+    """Return the folder in the user's cache for what checkouts share."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hackspace-infra"
+
+
 @dataclasses.dataclass(frozen=True)
 class Environment:
     """A virtual environment of one Python."""

@@ -19,7 +19,7 @@ import typing as t
 from pathlib import Path
 
 from tools import scenarios
-from tools.environments import Environment, others, this
+from tools.environments import Environment, others, this, user_cache
 
 ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = ROOT / "tests" / "output"
@@ -98,11 +98,16 @@ class Gate:
 
 @dataclasses.dataclass
 class Outcome:
-    """How a gate ended."""
+    """How a gate ended.
+
+    :ivar seconds: by the clock, which hangs on what else runs.
+    :ivar processor: seconds of processor time of its commands and of what they waited for, which doesn't.
+    """
 
     gate: Gate
     passed: bool
     seconds: float
+    processor: float
     closing: list[str]
     failed: list[str] = dataclasses.field(default_factory=list)
     unsteady: list[str] = dataclasses.field(default_factory=list)
@@ -138,7 +143,17 @@ def gates(environments: t.Sequence[Environment] = ()) -> list[Gate]:
         Gate(
             "mypy",
             "types, strict",
-            ((program("mypy"), f"{COLLECTION}/plugins", "lab", "tests", "tools"),),
+            # What other checkouts had checked counts if it is the same text.
+            (
+                (
+                    program("mypy"),
+                    f"--cache-dir={user_cache() / 'mypy'}",
+                    f"{COLLECTION}/plugins",
+                    "lab",
+                    "tests",
+                    "tools",
+                ),
+            ),
         ),
         Gate("yamllint", "YAML style", ((program("yamllint"), "--strict", "."),)),
         Gate(
@@ -308,17 +323,18 @@ class Runner:
         begin = time.monotonic()
         missing = [path for path in gate.needs if not any((ROOT / path).rglob("test_*.py"))]
         if missing:
-            outcome = Outcome(gate, False, 0.0, [f"nothing to run: no tests in {', '.join(missing)}"])
+            outcome = Outcome(gate, False, 0.0, 0.0, [f"nothing to run: no tests in {', '.join(missing)}"])
             self._show(outcome, [])
             return outcome
         log = self._log(gate)
-        code = 0
+        code, processor = 0, 0.0
         with log.open("wb") as stream:
             for command in gate.commands:
-                code = self._command(gate, command, stream, begin)
+                code, used = self._command(gate, command, stream, begin)
+                processor += used
                 if code or self.stopped.is_set():
                     break
-        outcome = self._outcome(gate, code, time.monotonic() - begin)
+        outcome = self._outcome(gate, code, time.monotonic() - begin, processor)
         self._show(outcome, _lines(log))
         return outcome
 
@@ -330,8 +346,9 @@ class Runner:
         self.say(f"  {gate.name}: once more, alone: {', '.join(outcome.failed)}")
         begin = time.monotonic()
         with log.open("ab") as stream:
-            code = self._command(gate, gate.again(outcome.failed), stream, begin)
-        second = self._outcome(gate, code, outcome.seconds + time.monotonic() - begin)
+            code, used = self._command(gate, gate.again(outcome.failed), stream, begin)
+        seconds = outcome.seconds + time.monotonic() - begin
+        second = self._outcome(gate, code, seconds, outcome.processor + used)
         self._show(second, _lines(log))
         second.left_out = outcome.left_out
         second.unsteady = outcome.failed if second.passed else []
@@ -340,20 +357,22 @@ class Runner:
     def _log(self, gate: Gate) -> Path:
         return OUTPUT / f"{gate.name.replace('/', '-')}.log"
 
-    def _outcome(self, gate: Gate, code: int, seconds: float) -> Outcome:
+    def _outcome(self, gate: Gate, code: int, seconds: float, processor: float) -> Outcome:
         lines = _lines(self._log(gate))
         closing = [line for line in lines if CLOSING.search(line)][-1:] or lines[-1:]
         return Outcome(
             gate,
             passed=code == 0 and not self.stopped.is_set(),
             seconds=seconds,
+            processor=processor,
             closing=closing,
             # 1: tests failed. Anything else broke off, and what the log names is not all of it.
             failed=_failures(lines) if code == 1 else [],
             left_out=list(dict.fromkeys(line for line in lines if line.startswith(LEFT_OUT))),
         )
 
-    def _command(self, gate: Gate, command: tuple[str, ...], stream: t.IO[bytes], begin: float) -> int:
+    def _command(self, gate: Gate, command: tuple[str, ...], stream: t.IO[bytes], begin: float) -> tuple[int, float]:
+        """Return the command's exit code and its seconds of processor time."""
         environment = clean_environment()
         if gate.environment:
             environment["PATH"] = f"{gate.environment.python.parent}{os.pathsep}{environment['PATH']}"
@@ -369,8 +388,13 @@ class Runner:
         with self._lock:
             self._started.add(child)
         shown = time.monotonic()
+        used = 0.0
         try:
-            while child.poll() is None:
+            while True:
+                ended, status, usage = os.wait4(child.pid, os.WNOHANG)
+                if ended:
+                    child.returncode, used = os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime
+                    break
                 if self.stopped.wait(0.1):
                     break
                 if time.monotonic() - shown >= TICK:
@@ -382,12 +406,14 @@ class Runner:
                 _end(child)
             with self._lock:
                 self._started.discard(child)
-        return child.returncode
+        return child.returncode, used
 
     def _show(self, outcome: Outcome, lines: list[str]) -> None:
         gate = outcome.gate
         word = "ok    " if outcome.passed else "FAILED"
-        self.say(f"{word}  {gate.name} ({outcome.seconds:.0f} s): {gate.proves}")
+        self.say(
+            f"{word}  {gate.name} ({outcome.seconds:.0f} s, {outcome.processor:.0f} s of processor time): {gate.proves}"
+        )
         if outcome.passed:
             for line in outcome.closing:
                 self.say(line)
@@ -466,13 +492,13 @@ def _run_all(runner: Runner, chosen: t.Sequence[Gate]) -> list[Outcome]:
 
 def _with_servers(runner: Runner, chosen: t.Sequence[Gate]) -> list[Outcome]:
     if chosen and not runner.wait_for_builds():
-        return [Outcome(gate, False, 0.0, ["not run: the lab's programs could not be built"]) for gate in chosen]
+        return [Outcome(gate, False, 0.0, 0.0, ["not run: the lab's programs could not be built"]) for gate in chosen]
     return _in_lanes(runner, chosen)
 
 
 def _in_lanes(runner: Runner, chosen: t.Sequence[Gate]) -> list[Outcome]:
     def run(gate: Gate) -> Outcome:
-        return Outcome(gate, False, 0.0, ["not run"]) if runner.stopped.is_set() else runner.run(gate)
+        return Outcome(gate, False, 0.0, 0.0, ["not run"]) if runner.stopped.is_set() else runner.run(gate)
 
     with concurrent.futures.ThreadPoolExecutor(max_workers=LANES) as pool:
         return list(pool.map(run, in_order(chosen)))
@@ -537,7 +563,8 @@ def _summary(runner: Runner, outcomes: t.Sequence[Outcome], absent: t.Sequence[s
     for outcome in outcomes:
         mark = "ok    " if outcome.passed else "FAILED"
         closing = outcome.closing[0].strip("= ") if outcome.closing else ""
-        runner.say(f"{mark}  {outcome.gate.name:<{width}}  {outcome.seconds:6.0f} s  {closing[:90]}")
+        times = f"{outcome.seconds:6.0f} s {outcome.processor:6.0f} s"
+        runner.say(f"{mark}  {outcome.gate.name:<{width}}  {times}  {closing[:90]}")
     for outcome in outcomes:
         for name in outcome.unsteady:
             runner.say(f"unsteady: {name} failed in the run of {outcome.gate.name} and passed when run again alone")

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shutil
 import socket
@@ -15,6 +14,8 @@ import typing as t
 from pathlib import Path
 
 import ansible_test  # type: ignore[import-untyped, unused-ignore]
+
+from tools.environments import user_cache
 
 ROOT = Path(__file__).resolve().parent.parent
 DEPENDENCIES = ("kubernetes.core", "community.hashi_vault")
@@ -40,9 +41,8 @@ runpy.run_module("pip", run_name="__main__")
 
 def cache() -> Path:
     """Return the folder of this checkout and Python in the user's cache."""
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     key = hashlib.sha256(f"{ROOT}\n{sys.version_info[:2]}".encode()).hexdigest()[:12]
-    return base / "hackspace-infra" / "sanity" / key
+    return user_cache() / "sanity" / key
 
 
 def files(root: Path = ROOT) -> list[str]:

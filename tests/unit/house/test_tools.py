@@ -50,6 +50,13 @@ def test_closing_line_of_a_runner_is_shown_as_it_is(runner: gates.Runner, capsys
     assert "12 passed in 3.45s" in capsys.readouterr().out.splitlines()
 
 
+def test_processor_time_is_that_of_the_command_and_what_it_waited_for(runner: gates.Runner) -> None:
+    burn = "import time\nwhile time.process_time() < 0.3: pass"
+    child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {burn!r}])"
+    busy, idle = runner.run(_gate("busy", child)), runner.run(_gate("idle", "import time; time.sleep(0.4)"))
+    assert busy.processor >= 0.3 > idle.processor
+
+
 def test_gate_with_nothing_to_run_fails(runner: gates.Runner) -> None:
     outcome = runner.run(_gate("empty", "pass", needs=("tests/unit/no-such-folder",)))
     assert not outcome.passed
@@ -124,8 +131,8 @@ def test_scenarios_that_failed_are_run_again_by_name(runner: gates.Runner) -> No
 
 
 def test_summary_fails_with_one_failure_and_with_nothing(runner: gates.Runner) -> None:
-    good = gates.Outcome(_gate("good", ""), True, 1.0, [])
-    bad = gates.Outcome(_gate("bad", ""), False, 1.0, [])
+    good = gates.Outcome(_gate("good", ""), True, 1.0, 1.0, [])
+    bad = gates.Outcome(_gate("bad", ""), False, 1.0, 1.0, [])
     assert gates._summary(runner, [good], [], 1.0) == 0
     assert gates._summary(runner, [good, bad], [], 1.0) == 1
     assert gates._summary(runner, [], [], 1.0) == 1
